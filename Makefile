@@ -1,0 +1,83 @@
+# Agora's commands. `make help` lists them; LANE=motor runs any of them on the other driver lane.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+LANE ?= pymongo
+PORT ?= 8000
+DATA ?= .agora
+SCALE ?= 1
+
+VENV   := .venv/$(LANE)
+PY     := $(VENV)/bin/python
+READY  := $(VENV)/.installed
+DEV    := $(VENV)/.installed-dev
+SOURCES := models services api scripts tests
+export AGORA_DATA := $(DATA)
+export PYTHONPATH := $(CURDIR)
+
+.PHONY: help install run worker seed demo test check format lint typecheck cov bench reconcile indexes openapi fuzz clean
+
+help: ## list the commands
+	@echo "make COMMAND [LANE=pymongo|motor] [PORT=8000] [DATA=.agora]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' Makefile
+
+$(READY): pyproject.toml constraints/$(LANE).txt scripts/install.sh
+	@sh scripts/install.sh $(LANE) $(VENV)
+	@touch $@
+
+$(DEV): $(READY)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints/$(LANE).txt -e '.[dev]'
+	@touch $@
+
+install: $(READY) ## create the virtual environment and install the lane's pinned packages
+
+run: $(READY) ## start everything: database, sample data, API and worker
+	@exec $(PY) -m scripts.serve --port $(PORT)
+
+worker: $(READY) ## run the background jobs and event consumers alone
+	@exec $(PY) -m scripts.worker
+
+seed: $(READY) ## fill in the sample data (SCALE=1|10|100)
+	@exec $(PY) -m scripts.seed --scale $(SCALE)
+
+demo: $(READY) ## walk through the publication and print it
+	@exec $(PY) -m scripts.demo
+
+reconcile: $(READY) ## recompute every stored counter; exits 1 on drift (REPAIR=1 mends it)
+	@exec $(PY) -m scripts.reconcile $(if $(REPAIR),--repair)
+
+indexes: $(READY) ## compare the declared indexes with the created ones
+	@exec $(PY) -m scripts.indexes
+
+test: $(DEV) ## run every test
+	@exec $(PY) -m pytest
+
+check: $(DEV) ## formatting, lint and types
+	@$(VENV)/bin/ruff format --check $(SOURCES)
+	@$(VENV)/bin/ruff check $(SOURCES)
+	@$(VENV)/bin/mypy $(SOURCES)
+
+format: $(DEV) ## format the code and apply safe fixes
+	@$(VENV)/bin/ruff format $(SOURCES)
+	@$(VENV)/bin/ruff check --fix-only --quiet $(SOURCES)
+
+lint: $(DEV) ## lint alone
+	@$(VENV)/bin/ruff check $(SOURCES)
+
+typecheck: $(DEV) ## mypy alone
+	@$(VENV)/bin/mypy $(SOURCES)
+
+cov: $(DEV) ## run every test with branch coverage; fails below the floor
+	@exec $(PY) -m pytest --cov --cov-report=term-missing:skip-covered
+
+bench: $(DEV) ## throughput and CPU per request against a bare ASGI program, as ratios
+	@exec $(PY) -m scripts.bench
+
+openapi: $(READY) ## rewrite the committed OpenAPI snapshot
+	@exec $(PY) -m scripts.openapi
+
+fuzz: $(DEV) ## a long Schemathesis run over every operation, as anonymous, reader and admin
+	@exec $(PY) -m scripts.fuzz
+
+clean: ## remove the virtual environments and caches (the data folder stays)
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage build *.egg-info

@@ -1,0 +1,122 @@
+"""What every document shares: its id, its times, and the writes that keep `updated_at` true."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Self
+
+import beanie
+from beanie import PydanticObjectId
+from pydantic import AfterValidator, AwareDatetime, Field
+from pymongo import IndexModel, ReturnDocument
+
+from models import database
+from models.database import Collection, Session
+
+Update = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+Sort = Sequence[tuple[str, int]]
+
+
+def now() -> datetime:
+    """The present in UTC, cut to the millisecond that BSON keeps, so that what is stored reads back identical."""
+    return to_milliseconds(datetime.now(UTC))
+
+
+def to_milliseconds(moment: datetime) -> datetime:
+    moment = moment.astimezone(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+UtcDatetime = Annotated[AwareDatetime, AfterValidator(to_milliseconds)]
+"""An aware UTC time with millisecond precision."""
+
+
+class AgoraDocument(beanie.Document):
+    """A stored document. Writes go through `store`, `change` and `change_many`; nothing reads, edits and saves."""
+
+    id: PydanticObjectId = Field(default_factory=PydanticObjectId)
+    created_at: UtcDatetime = Field(default_factory=now)
+    updated_at: UtcDatetime = Field(default_factory=now)
+
+    class Settings:
+        indexes: ClassVar[list[IndexModel]] = []
+
+    def row(self) -> dict[str, Any]:
+        """What is stored, as the driver takes it."""
+        stored: dict[str, Any] = self.model_dump(by_alias=True, exclude={"revision_id"})
+        return stored
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """The document a stored row holds."""
+        document: Self = cls.model_validate(row)
+        return document
+
+    async def store(self, *, session: Session | None = None) -> Self:
+        """Insert the document as it is and return it. Raises DuplicateKeyError."""
+        await self.collection().insert_one(self.row(), session=session)
+        return self
+
+    @classmethod
+    def collection(cls) -> Collection:
+        """The driver's own collection, for projected reads and conditional updates."""
+        reveal = cls.get_pymongo_collection if database.LANE == "pymongo" else cls.get_motor_collection
+        return reveal()
+
+    @classmethod
+    async def change(
+        cls, query: Mapping[str, Any], update: Update, *, session: Session | None = None, upsert: bool = False
+    ) -> Self | None:
+        """Apply `update` to the one document that meets `query` and return it as it then is; None when none met it.
+
+        The condition belongs into `query`: whoever gets the document back has won. Moves `updated_at`.
+        """
+        row = await cls.collection().find_one_and_update(
+            query, _stamped(update), session=session, upsert=upsert, return_document=ReturnDocument.AFTER
+        )
+        return None if row is None else cls.from_row(row)
+
+    @classmethod
+    async def change_many(cls, query: Mapping[str, Any], update: Update, *, session: Session | None = None) -> int:
+        """Apply `update` to every document that meets `query` and return how many were changed. Moves `updated_at`."""
+        result = await cls.collection().update_many(query, _stamped(update), session=session)
+        changed: int = result.modified_count
+        return changed
+
+    @classmethod
+    async def find_row(
+        cls, query: Mapping[str, Any], fields: Mapping[str, Any] | None = None, *, session: Session | None = None
+    ) -> dict[str, Any] | None:
+        """One stored row as a plain dictionary, projected to `fields`; None when there is none."""
+        row: dict[str, Any] | None = await cls.collection().find_one(query, fields, session=session)
+        return row
+
+    @classmethod
+    async def find_rows(
+        cls,
+        query: Mapping[str, Any],
+        fields: Mapping[str, Any] | None = None,
+        *,
+        sort: Sort | None = None,
+        skip: int = 0,
+        limit: int = 0,
+        session: Session | None = None,
+    ) -> list[dict[str, Any]]:
+        """The stored rows as plain dictionaries, projected to `fields`, in the order of `sort`; 0 is no limit."""
+        cursor = cls.collection().find(query, fields, sort=sort, skip=skip, limit=limit, session=session)
+        if limit:
+            cursor = cursor.batch_size(limit + 1)
+        rows: list[dict[str, Any]] = await cursor.to_list(None)
+        return rows
+
+    @classmethod
+    async def aggregate_rows(cls, pipeline: Sequence[dict[str, Any]], *, session: Session | None = None) -> list[dict[str, Any]]:
+        """All rows of a pipeline over this collection, in the pipeline's order."""
+        return await database.aggregate(cls.collection(), pipeline, session=session)
+
+
+def _stamped(update: Update) -> Update:
+    """`update` with `updated_at` moved, whether it is a set of operators or a pipeline."""
+    if isinstance(update, Mapping):
+        changes = {**update.get("$set", {}), "updated_at": now()}
+        return {**update, "$set": changes}
+    return [*update, {"$set": {"updated_at": now()}}]

@@ -1,0 +1,225 @@
+"""The driver seam: everything the two lanes do differently lives here and nowhere else.
+
+The `pymongo` lane is Beanie 2 on PyMongo's own async driver, the `motor` lane Beanie 1.30 on Motor. The lane is told by Beanie's
+version, because other packages may bring Motor along. The rest of Agora speaks to collections through the calls on which both
+drivers agree (`find_one`, `insert_one`, `update_one`, `cursor.to_list(None)`) and comes here for sessions, transactions,
+aggregations and change streams.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import inspect
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from contextvars import ContextVar
+from importlib.metadata import version
+from typing import Any, Literal, TypeVar
+from weakref import WeakValueDictionary
+
+import beanie
+from pymongo.errors import ConnectionFailure, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.monitoring import CommandListener
+
+__all__ = [
+    "LANE",
+    "Collection",
+    "Database",
+    "DatabaseUnavailableError",
+    "DuplicateKeyError",
+    "PyMongoError",
+    "Session",
+    "aggregate",
+    "duplicate_index",
+    "is_unavailable",
+    "run_transaction",
+    "watch",
+]
+
+LANE: Literal["pymongo", "motor"] = "pymongo" if int(version("beanie").split(".")[0]) >= 2 else "motor"
+
+# The drivers' own classes differ by lane; both are used only through the calls they share.
+Session = Any
+Collection = Any
+
+T = TypeVar("T")
+
+_WRITE_CONFLICT = 112
+_TRANSACTION_SECONDS = 20.0
+_UNREACHABLE_SECONDS = 2.0
+
+
+class DatabaseUnavailableError(Exception):
+    """The database cannot be reached, or died while a commit was under way and its outcome is unknown."""
+
+
+async def _value(maybe: Any) -> Any:
+    """Await what one lane returns as a coroutine and the other as a value."""
+    return await maybe if inspect.isawaitable(maybe) else maybe
+
+
+class Database:
+    """One client and one database of it; made once per process (or test) and closed with it."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self.client = client
+        self.name = name
+        self.raw = client[name]
+
+    @classmethod
+    def connect(
+        cls,
+        uri: str,
+        name: str,
+        *,
+        pool_size: int = 50,
+        timeout_ms: int = 10_000,
+        listeners: Sequence[CommandListener] = (),
+        **options: Any,
+    ) -> "Database":
+        """A client for `uri`; it connects on first use, so this never fails for a server that is down."""
+        if LANE == "pymongo":
+            factory = importlib.import_module("pymongo").AsyncMongoClient
+        else:
+            factory = importlib.import_module("motor.motor_asyncio").AsyncIOMotorClient
+        client = factory(
+            uri,
+            tz_aware=True,
+            appname="agora",
+            maxPoolSize=pool_size,
+            timeoutMS=timeout_ms,
+            serverSelectionTimeoutMS=int(_UNREACHABLE_SECONDS * 1000),
+            event_listeners=list(listeners),
+            **options,
+        )
+        return cls(client, name)
+
+    async def bind(self, documents: Sequence[type[beanie.Document]]) -> None:
+        """Point the document classes at this database. Creates no index: `services.indexes` does, and reports drift."""
+        global _bound
+        await beanie.init_beanie(database=self.raw, document_models=list(documents), skip_indexes=True)
+        _bound = self
+
+    async def ping(self) -> None:
+        await self.client.admin.command("ping")
+
+    async def drop(self) -> None:
+        await self.client.drop_database(self.name)
+
+    async def release_orphans(self) -> None:
+        """End the transactions a killed process left behind, whose locks would otherwise stand for a minute or more."""
+        await self.client.admin.command({"killAllSessions": []})
+
+    async def close(self) -> None:
+        await _value(self.client.close())
+
+
+async def aggregate(collection: Collection, pipeline: Sequence[dict[str, Any]], **options: Any) -> list[dict[str, Any]]:
+    """All rows of a pipeline, in its order. One command for a bounded result; bound it with `$limit` or `$group`."""
+    cursor = await _value(collection.aggregate(list(pipeline), **options))
+    rows: list[dict[str, Any]] = await cursor.to_list(None)
+    return rows
+
+
+@contextlib.asynccontextmanager
+async def watch(collection: Collection, pipeline: Sequence[dict[str, Any]] = ()) -> AsyncIterator[Any]:
+    """A change stream over one collection. `await stream.next()` waits for a change; `try_next()` does not."""
+    stream = await _value(collection.watch(list(pipeline)))
+    async with stream as opened:
+        yield opened
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """True for a server that cannot be reached, also when the driver reports it as a timeout of ours."""
+    if isinstance(error, DatabaseUnavailableError | ConnectionFailure):
+        return True
+    return isinstance(error, PyMongoError) and error.timeout
+
+
+def duplicate_index(error: DuplicateKeyError) -> str:
+    """The name of the unique index that refused the write, or an empty string.
+
+    Read from the message, because the embedded server sends no `keyPattern` with a failed update.
+    """
+    found = re.search(r"index: (?:\S+\.\$)?(\S+)", str(error))
+    return found.group(1) if found else ""
+
+
+# Beanie binds document classes to one database for the whole process; transactions follow the same binding.
+_bound: Database | None = None
+_ambient: ContextVar[Session | None] = ContextVar("ambient_session", default=None)
+_hot_locks: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, Hashable], asyncio.Lock] = WeakValueDictionary()
+
+
+async def run_transaction(work: Callable[[Session], Awaitable[T]], *, hot: Sequence[Hashable] = ()) -> T:
+    """Run `work(session)` in one transaction and return its result; inside a running transaction, join that one.
+
+    `work` may run several times: it starts again when the server reports a conflict, with jittered back-off, so it must have no
+    effect outside the database. It never starts again once a commit may have reached the disk: then, and when the server stays
+    away, `DatabaseUnavailableError` is raised.
+
+    `hot` names what many callers are about to change at once (a document's id, say). Callers of this process that share a name
+    queue here instead of conflicting in the server; correctness never rests on it.
+    """
+    joined = _ambient.get()
+    if joined is not None:
+        return await work(joined)
+    async with contextlib.AsyncExitStack() as queue:
+        for key in sorted(set(hot), key=str):
+            name = (asyncio.get_running_loop(), key)
+            lock = _hot_locks.setdefault(name, asyncio.Lock())
+            await queue.enter_async_context(lock)
+        assert _bound is not None, "no database is bound: call Database.bind first"
+        return await _attempt_until_committed(work, _bound.client)
+
+
+async def _attempt_until_committed(work: Callable[[Session], Awaitable[T]], client: Any) -> T:
+    started = time.monotonic()
+    attempt = 0
+    while True:
+        session = await _value(client.start_session())
+        async with session:
+            await _value(session.start_transaction())
+            token = _ambient.set(session)
+            try:
+                result = await work(session)
+            except BaseException as error:
+                with contextlib.suppress(PyMongoError):
+                    await session.abort_transaction()
+                if not _starts_again(error, time.monotonic() - started):
+                    raise
+            else:
+                if await _commit(session):
+                    return result
+            finally:
+                _ambient.reset(token)
+        attempt += 1
+        await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.2, 0.002 * 2**attempt))  # jitter, no secret
+
+
+def _starts_again(error: BaseException, elapsed: float) -> bool:
+    """Nothing was committed yet, so a conflict is retried for long and an unreachable server for a moment."""
+    if not isinstance(error, PyMongoError):
+        return False
+    if is_unavailable(error):
+        return elapsed < _UNREACHABLE_SECONDS
+    return error.has_error_label("TransientTransactionError") and elapsed < _TRANSACTION_SECONDS
+
+
+async def _commit(session: Session) -> bool:
+    """True when committed, false when the server refused it for a conflict.
+
+    Any other failure leaves the outcome unknown: the embedded server answers a commit repeated after its restart with "no such
+    transaction" although the first one was kept, and running the work again would then double its effect.
+    """
+    try:
+        await session.commit_transaction()
+    except OperationFailure as error:
+        if error.code == _WRITE_CONFLICT:
+            return False
+        raise DatabaseUnavailableError("the outcome of a commit is unknown") from error
+    except PyMongoError as error:
+        raise DatabaseUnavailableError("the outcome of a commit is unknown") from error
+    return True

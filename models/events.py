@@ -1,0 +1,86 @@
+"""The outbox: what happened, written in the same transaction as the change itself, and how far each consumer has read it."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from beanie import PydanticObjectId
+from pydantic import Field
+from pymongo import ASCENDING, IndexModel
+
+from models.base import AgoraDocument, UtcDatetime
+
+
+class EventType(StrEnum):
+    """Every kind of event, as `<subject>.<what happened to it>`."""
+
+    REGISTRATION_REQUESTED = "registration.requested"  # payload: registration_id
+    PASSWORD_RESET_REQUESTED = "password_reset.requested"  # payload: email
+    EMAIL_CHANGE_REQUESTED = "email_change.requested"  # payload: token_id
+    USER_CREATED = "user.created"
+    USER_UPDATED = "user.updated"
+    USER_DEACTIVATED = "user.deactivated"
+    USER_SESSIONS_REVOKED = "user.sessions_revoked"  # payload: session_ids, or none for all
+    USER_FOLLOWED = "user.followed"
+    USER_UNFOLLOWED = "user.unfollowed"
+    CATEGORY_CHANGED = "category.changed"
+    TAG_CHANGED = "tag.changed"
+    POST_CREATED = "post.created"
+    POST_UPDATED = "post.updated"
+    POST_PUBLISHED = "post.published"
+    POST_WITHDRAWN = "post.withdrawn"  # no longer public: unpublished, archived or moved to the trash
+    POST_LIKED = "post.liked"
+    POST_UNLIKED = "post.unliked"
+    COMMENT_CREATED = "comment.created"
+    COMMENT_APPROVED = "comment.approved"
+    COMMENT_WITHDRAWN = "comment.withdrawn"  # no longer public: rejected, marked as spam, or deleted
+    COMMENT_LIKED = "comment.liked"
+    COMMENT_UNLIKED = "comment.unliked"
+
+
+class Event(AgoraDocument):
+    """One fact. `sequence` is empty until the sequencer has numbered it, in the order in which facts became visible."""
+
+    type: EventType
+    subject: str  # "post:65f0..." - the aggregate it is about; facts about one subject keep their order
+    actor_id: PydanticObjectId | None = None
+    payload: dict[str, Any] = Field(default_factory=dict)
+    sequence: int | None = None
+
+    class Settings:
+        name = "events"
+        indexes = [
+            # The sequencer's query for facts not numbered yet, and every consumer's "after my checkpoint, in order".
+            IndexModel([("sequence", ASCENDING)], name="sequence"),
+        ]
+
+
+class Checkpoint(AgoraDocument):
+    """How far a durable consumer has handled the events, and why it stands still when it does."""
+
+    consumer: str
+    sequence: int = 0
+    failures: int = 0  # of the event after `sequence`
+    last_error: str | None = None
+    retry_at: UtcDatetime | None = None
+
+    class Settings:
+        name = "event_checkpoints"
+        indexes = [IndexModel([("consumer", ASCENDING)], name="consumer_unique", unique=True)]
+
+
+class DeadLetter(AgoraDocument):
+    """An event a consumer gave up on, kept with the reason so that a person can look and replay it."""
+
+    consumer: str
+    event_id: PydanticObjectId
+    sequence: int
+    error: str
+    failed_at: datetime
+
+    class Settings:
+        name = "event_dead_letters"
+        indexes = [
+            # One row per consumer and event, however often the consumer crashed between giving up and moving on.
+            IndexModel([("consumer", ASCENDING), ("event_id", ASCENDING)], name="consumer_event_unique", unique=True),
+        ]

@@ -1,0 +1,26 @@
+"""The first answer to a request that carried an Idempotency-Key, kept to be given again."""
+
+from pymongo import ASCENDING, IndexModel
+
+from models.base import AgoraDocument, UtcDatetime
+
+
+class IdempotentAnswer(AgoraDocument):
+    """Claimed when the request starts; the answer is written in the same transaction as the request's effect."""
+
+    scope: str  # digest of caller, method, path and key
+    fingerprint: str  # digest of the request's body
+    claimed_until: UtcDatetime  # a claim without an answer is free again after this
+    status: int | None = None
+    headers: dict[str, str] | None = None
+    body: bytes | None = None
+    expires_at: UtcDatetime
+
+    class Settings:
+        name = "idempotent_answers"
+        indexes = [
+            # One claim per key: the twin's insert is refused here.
+            IndexModel([("scope", ASCENDING)], name="scope_unique", unique=True),
+            # Answers are forgotten after a day; readers check `expires_at` themselves, since this sweep is late.
+            IndexModel([("expires_at", ASCENDING)], name="expires_at_ttl", expireAfterSeconds=0),
+        ]

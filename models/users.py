@@ -1,0 +1,182 @@
+"""The one identity of Agora, its sessions, and what leads to an account: registrations and mailed tokens."""
+
+from enum import StrEnum
+
+from beanie import PydanticObjectId
+from pydantic import Field
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from models.base import AgoraDocument, UtcDatetime
+
+
+class Role(StrEnum):
+    """What a person may do, highest rank first; `services.users.permissions` gives each role its permissions."""
+
+    SUPER_ADMIN = "super_admin"  # everything; the last one stays
+    ADMIN = "admin"  # people, roles below their own, and everything editors may
+    MANAGER = "manager"  # reports and the day's business
+    EDITOR = "editor"  # everyone's posts, categories, moderation
+    AUTHOR = "author"  # their own posts
+    VENDOR = "vendor"  # their own products
+    USER = "user"  # reads, comments, likes, follows, buys
+
+
+class User(AgoraDocument):
+    """A person. Author, customer and the like are roles or profiles on this identity, never another login."""
+
+    username: str  # lower case; what people see and link to
+    email: str  # as its owner writes it
+    email_normalized: str  # what uniqueness and login go by
+    first_name: str
+    last_name: str
+    password_hash: str
+    role: Role = Role.USER
+    is_active: bool = True
+    is_verified: bool = False
+    # Login
+    last_login_at: UtcDatetime | None = None
+    login_count: int = 0
+    failed_login_attempts: int = 0
+    locked_until: UtcDatetime | None = None
+    # Public profile
+    bio: str = ""
+    avatar_url: str | None = None
+    website: str | None = None
+    social_links: dict[str, str] = Field(default_factory=dict)
+    # Counters: each moves in the transaction of its cause; `scripts.reconcile` recounts them
+    posts_count: int = 0  # published posts
+    followers_count: int = 0
+    following_count: int = 0
+    revision: int = 1  # of what the owner may edit; counters do not move it
+
+    class Settings:
+        name = "users"
+        indexes = [
+            # Profile by name, and no two people of one name.
+            IndexModel([("username", ASCENDING)], name="username_unique", unique=True),
+            # Login and reset by address, and one account per address.
+            IndexModel([("email_normalized", ASCENDING)], name="email_unique", unique=True),
+            # Administration: people of a role, active or not, newest first.
+            IndexModel([("role", ASCENDING), ("is_active", ASCENDING), ("_id", DESCENDING)], name="role_active_newest"),
+            # Administration: all active (or all inactive) people, newest first.
+            IndexModel([("is_active", ASCENDING), ("_id", DESCENDING)], name="active_newest"),
+        ]
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.first_name} {self.last_name}".strip()
+
+    def is_locked(self, now: UtcDatetime) -> bool:
+        return self.locked_until is not None and now < self.locked_until
+
+
+class Registration(AgoraDocument):
+    """A wish for an account, held until its address is confirmed.
+
+    It is stored the same whether or not the address has an account already, so that nothing a stranger sees tells which. The
+    name is reserved meanwhile.
+    """
+
+    username: str
+    email: str
+    email_normalized: str
+    first_name: str
+    last_name: str
+    password_hash: str
+    token_hash: str
+    expires_at: UtcDatetime
+
+    class Settings:
+        name = "registrations"
+        indexes = [
+            IndexModel([("username", ASCENDING)], name="username_unique", unique=True),
+            # Confirmation by the mailed token.
+            IndexModel([("token_hash", ASCENDING)], name="token_unique", unique=True),
+            IndexModel([("expires_at", ASCENDING)], name="expires_at_ttl", expireAfterSeconds=0),
+        ]
+
+
+class TokenPurpose(StrEnum):
+    PASSWORD_RESET = "password_reset"
+    EMAIL_CHANGE = "email_change"
+
+
+class AccountToken(AgoraDocument):
+    """A single-use secret sent by mail; only its hash is stored."""
+
+    user_id: PydanticObjectId
+    purpose: TokenPurpose
+    token_hash: str
+    new_email: str | None = None  # for EMAIL_CHANGE
+    expires_at: UtcDatetime
+
+    class Settings:
+        name = "account_tokens"
+        indexes = [
+            IndexModel([("token_hash", ASCENDING)], name="token_unique", unique=True),
+            # A new request replaces the old one: one live token per person and purpose.
+            IndexModel([("user_id", ASCENDING), ("purpose", ASCENDING)], name="user_purpose_unique", unique=True),
+            IndexModel([("expires_at", ASCENDING)], name="expires_at_ttl", expireAfterSeconds=0),
+        ]
+
+
+class LoginSession(AgoraDocument):
+    """One signed-in device. Holds what authorisation needs, so that a request costs one read.
+
+    The copies of name and role cannot go stale: changing the role ends the sessions, changing the name rewrites them, each in
+    the transaction of the change.
+    """
+
+    user_id: PydanticObjectId
+    username: str
+    role: Role
+    token_hash: str
+    device_id: str
+    address: str
+    user_agent: str
+    last_seen_at: UtcDatetime
+    expires_at: UtcDatetime
+
+    class Settings:
+        name = "login_sessions"
+        indexes = [
+            # Every authenticated request.
+            IndexModel([("token_hash", ASCENDING)], name="token_unique", unique=True),
+            # A person's list of devices, and revoking them all.
+            IndexModel([("user_id", ASCENDING), ("_id", DESCENDING)], name="user_newest"),
+            IndexModel([("expires_at", ASCENDING)], name="expires_at_ttl", expireAfterSeconds=0),
+        ]
+
+
+class LoginRecord(AgoraDocument):
+    """One attempt to sign in to an existing account; kept 90 days."""
+
+    user_id: PydanticObjectId
+    succeeded: bool
+    address: str
+    user_agent: str
+    expires_at: UtcDatetime
+
+    class Settings:
+        name = "login_records"
+        indexes = [
+            # A person's login history, newest first.
+            IndexModel([("user_id", ASCENDING), ("_id", DESCENDING)], name="user_newest"),
+            IndexModel([("expires_at", ASCENDING)], name="expires_at_ttl", expireAfterSeconds=0),
+        ]
+
+
+class DeviceLock(AgoraDocument):
+    """Failed logins from one known device of one account; kept apart from strangers' failures, so that theirs cannot lock it."""
+
+    device_id: str
+    failed_login_attempts: int = 0
+    locked_until: UtcDatetime | None = None
+    expires_at: UtcDatetime
+
+    class Settings:
+        name = "device_locks"
+        indexes = [
+            IndexModel([("device_id", ASCENDING)], name="device_unique", unique=True),
+            IndexModel([("expires_at", ASCENDING)], name="expires_at_ttl", expireAfterSeconds=0),
+        ]

@@ -1,0 +1,158 @@
+"""The outbox: facts written with their cause, numbered once visible, read by consumers that remember how far they came."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from beanie import PydanticObjectId
+from pymongo import UpdateOne
+
+from models.base import now as present
+from models.database import DuplicateKeyError, Session
+from models.events import Checkpoint, DeadLetter, Event, EventType
+
+log = structlog.get_logger(__name__)
+
+MAX_FAILURES = 8  # then the event becomes a dead letter and the consumer goes on
+BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A durable reader of events. `handle` sees an event at least once, in order per subject, and must bear to see it again."""
+
+    name: str
+    types: Collection[EventType]
+    handle: Callable[[Event], Awaitable[None]]
+
+
+class EventService:
+    @staticmethod
+    async def record(
+        session: Session,
+        type: EventType,
+        subject: str,
+        *,
+        actor_id: PydanticObjectId | None = None,
+        payload: dict[str, Any] | None = None,
+    ) -> Event:
+        """Write a fact in the transaction of its cause. There is no way to record one outside a transaction."""
+        event = Event(type=type, subject=subject, actor_id=actor_id, payload=payload or {})
+        return await event.store(session=session)
+
+    @staticmethod
+    async def number_new() -> int:
+        """Give the facts that became visible since the last call their sequence numbers; returns how many.
+
+        Run by one process at a time (the worker's lease sees to it; should two meet, each number is still given once, because
+        a fact keeps the first number it gets and the unique checkpoint row decides who numbers from where). Facts are
+        numbered after their commit, so no consumer can read past one that is committed later with a smaller number.
+        """
+        rows = await Event.find_rows({"sequence": None}, {"_id": 1}, sort=[("_id", 1)], limit=BATCH)
+        if not rows:
+            return 0
+        last = await _reserve_numbers(len(rows))
+        first = last - len(rows) + 1
+        stamp = present()
+        updates = [
+            UpdateOne({"_id": row["_id"], "sequence": None}, {"$set": {"sequence": first + n, "updated_at": stamp}})
+            for n, row in enumerate(rows)
+        ]
+        await Event.collection().bulk_write(updates, ordered=True)
+        return len(rows)
+
+    @staticmethod
+    async def last_sequence() -> int:
+        """The number of the newest numbered fact; 0 when there is none."""
+        rows = await Event.find_rows({"sequence": {"$gt": 0}}, {"sequence": 1}, sort=[("sequence", -1)], limit=1)
+        return int(rows[0]["sequence"]) if rows else 0
+
+    @staticmethod
+    async def list_after(sequence: int, *, limit: int = BATCH) -> list[Event]:
+        """Numbered facts after `sequence`, in order."""
+        rows = await Event.find_rows({"sequence": {"$gt": sequence}}, sort=[("sequence", 1)], limit=limit)
+        return [Event.from_row(row) for row in rows]
+
+    @staticmethod
+    async def deliver(consumer: Consumer, *, now: datetime | None = None) -> int:
+        """Hand the consumer what follows its checkpoint; returns how many events it passed.
+
+        Stops at an event whose handling fails and tries it again later, each time after a longer pause; after
+        `MAX_FAILURES` the event is kept as a dead letter and passed.
+        """
+        now = now or present()
+        checkpoint = await _checkpoint(consumer.name)
+        if checkpoint.retry_at is not None and now < checkpoint.retry_at:
+            return 0
+        passed = 0
+        for event in await EventService.list_after(checkpoint.sequence):
+            if event.type in consumer.types:
+                try:
+                    await consumer.handle(event)
+                except Exception as error:
+                    if not await _note_failure(consumer, checkpoint, event, error, now):
+                        break
+            assert event.sequence is not None
+            await Checkpoint.change(
+                {"consumer": consumer.name, "sequence": {"$lt": event.sequence}},
+                {"$set": {"sequence": event.sequence, "failures": 0, "retry_at": None, "last_error": None}},
+            )
+            checkpoint.failures = 0
+            passed += 1
+        return passed
+
+    @staticmethod
+    async def pump(consumers: Collection[Consumer], *, now: datetime | None = None) -> int:
+        """Number what is new and deliver it to every consumer; returns how many events were numbered or passed.
+
+        One consumer that fails or lags does not hold up the others.
+        """
+        moved = await EventService.number_new()
+        results = await asyncio.gather(*(EventService.deliver(consumer, now=now) for consumer in consumers))
+        return moved + sum(results)
+
+
+async def _reserve_numbers(count: int) -> int:
+    """The last of `count` numbers that nobody else will get."""
+    counter = await Checkpoint.change({"consumer": "sequencer"}, {"$inc": {"sequence": count}})
+    if counter is None:
+        await _checkpoint("sequencer")
+        return await _reserve_numbers(count)
+    return counter.sequence
+
+
+async def _checkpoint(consumer: str) -> Checkpoint:
+    row = await Checkpoint.find_row({"consumer": consumer})
+    if row is not None:
+        return Checkpoint.from_row(row)
+    try:
+        return await Checkpoint(consumer=consumer).store()
+    except DuplicateKeyError:
+        return await _checkpoint(consumer)
+
+
+async def _note_failure(consumer: Consumer, checkpoint: Checkpoint, event: Event, error: Exception, now: datetime) -> bool:
+    """True when the consumer gives the event up and goes on."""
+    failures = checkpoint.failures + 1
+    reason = f"{type(error).__name__}: {error}"[:500]
+    log.warning("event_failed", consumer=consumer.name, event_type=event.type, failures=failures, reason=reason)
+    if failures < MAX_FAILURES:
+        await Checkpoint.change(
+            {"consumer": consumer.name},
+            {
+                "$set": {
+                    "failures": failures,
+                    "last_error": reason,
+                    "retry_at": now + timedelta(seconds=min(300, 2**failures)),
+                }
+            },
+        )
+        return False
+    letter = DeadLetter(consumer=consumer.name, event_id=event.id, sequence=event.sequence or 0, error=reason, failed_at=now)
+    with contextlib.suppress(DuplicateKeyError):  # given up before, and then killed before moving on
+        await letter.store()
+    return True

@@ -1,0 +1,103 @@
+"""Everything the environment decides, read once into one object and handed down."""
+
+from enum import StrEnum
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network
+from typing import Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PLACEHOLDER_SECRET = "change-me"  # what .env.example holds; refused everywhere
+MINIMUM_SECRET_LENGTH = 32
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class Settings(BaseSettings):
+    """Named `AGORA_*` in the environment and in `.env`, but for MONGODB_URI (or DATABASE_URL) and LOG_LEVEL."""
+
+    model_config = SettingsConfigDict(env_prefix="AGORA_", env_file=".env", extra="ignore", populate_by_name=True)
+
+    environment: Environment = Environment.DEVELOPMENT
+    debug: bool = False
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", validation_alias=AliasChoices("LOG_LEVEL", "log_level")
+    )
+
+    # Secrets have no default. In development the launcher makes one and keeps it beside the data.
+    secret_key: SecretStr = Field(description="Signs cursors, previews, device and mail tokens; 32 characters or more")
+
+    # Database
+    mongodb_uri: str = Field(validation_alias=AliasChoices("MONGODB_URI", "DATABASE_URL", "mongodb_uri"))
+    database: str = "agora"
+    embedded: bool = Field(default=False, description="Set by the launcher when it serves the database itself")
+    pool_size: int = Field(default=50, ge=1, le=500)
+    database_timeout_ms: int = Field(default=10_000, ge=100)
+
+    # HTTP
+    base_url: str = "http://127.0.0.1:8000"
+    cors_origins: list[str] = Field(default_factory=list)
+    cors_credentials: bool = False
+    trusted_proxies: list[IPv4Network | IPv6Network] = Field(default_factory=list)
+    max_body_bytes: int = Field(default=1_048_576, ge=1024)
+    anonymous_requests: int = Field(default=300, description="Requests per window and network address")
+    user_requests: int = Field(default=1500, description="Requests per window and signed-in user")
+    rate_window_seconds: int = 300
+
+    # Accounts
+    session_hours: int = 24
+    lock_after_failures: int = 5
+    lock_minutes: int = 30
+    registration_hours: int = 24
+    reset_minutes: int = 60
+    password_hash_time_cost: int = Field(default=3, description="Argon2id passes; tests lower it")
+    password_hash_memory_kib: int = 65_536
+
+    # Mail
+    mail_from: str = "Agora <agora@localhost>"
+    smtp_host: str | None = None
+    smtp_port: int = 587
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_starttls: bool = True
+
+    # Publication
+    comments_moderated: bool = True
+    site_title: str = "Agora"
+    views_flush_seconds: float = 1.0
+
+    # Worker
+    worker_in_process: bool = Field(default=True, description="Run jobs and consumers inside the API process")
+
+    @model_validator(mode="after")
+    def refuse_unsafe(self) -> Self:
+        """A weak secret is refused everywhere; what is only good for a laptop is refused in production."""
+        secret = self.secret_key.get_secret_value()
+        if secret.startswith(PLACEHOLDER_SECRET) or len(secret) < MINIMUM_SECRET_LENGTH:
+            raise ValueError("AGORA_SECRET_KEY must be a random string of 32 characters or more")
+        if "*" in self.cors_origins and self.cors_credentials:
+            raise ValueError("AGORA_CORS_ORIGINS cannot be * while AGORA_CORS_CREDENTIALS is on")
+        if self.is_production:
+            if self.embedded:
+                raise ValueError("production needs MONGODB_URI: the embedded server is for development")
+            if self.debug:
+                raise ValueError("AGORA_DEBUG cannot be on in production")
+            if "*" in self.cors_origins:
+                raise ValueError("AGORA_CORS_ORIGINS cannot be * in production")
+            if self.smtp_host is None:
+                raise ValueError("production needs AGORA_SMTP_HOST: mail on the console reaches nobody")
+            if not self.base_url.startswith("https://"):
+                raise ValueError("AGORA_BASE_URL must be https in production")
+        return self
+
+    @property
+    def is_production(self) -> bool:
+        return self.environment is Environment.PRODUCTION
+
+    @cached_property
+    def secret_bytes(self) -> bytes:
+        return self.secret_key.get_secret_value().encode()

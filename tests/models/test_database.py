@@ -1,0 +1,69 @@
+"""The driver seam: transactions, their retries, and what they say when the outcome is unknown."""
+
+import asyncio
+
+import pytest
+
+from models.audit import AuditEntry
+from models.blog import Tag
+from models.database import Database, DuplicateKeyError, duplicate_index, run_transaction
+from services.indexes import IndexService
+
+
+class TestRunTransaction:
+    async def test_all_or_nothing(self, database: Database) -> None:
+        async def work(session: object) -> None:
+            await Tag(name="a", slug="a").store(session=session)
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            await run_transaction(work)
+
+        assert await Tag.find_rows({}) == []
+
+    async def test_inner_transaction_joins_the_outer_one(self, database: Database) -> None:
+        async def inner(session: object) -> None:
+            await Tag(name="inner", slug="inner").store(session=session)
+
+        async def outer(session: object) -> None:
+            await run_transaction(inner)
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            await run_transaction(outer)
+
+        assert await Tag.find_rows({}) == []
+
+    @pytest.mark.parametrize("hot", [(), ("tag",)])
+    async def test_fifty_callers_of_one_document_lose_no_update(self, database: Database, hot: tuple[str, ...]) -> None:
+        tag = await Tag(name="a", slug="a").store()
+
+        async def work(session: object) -> None:
+            await Tag.change({"_id": tag.id}, {"$inc": {"usage_count": 1}}, session=session)
+            await AuditEntry(action="x", subject="y").store(session=session)
+
+        await asyncio.gather(*(run_transaction(work, hot=hot) for _ in range(50)))
+
+        row = await Tag.find_row({"_id": tag.id})
+        assert row is not None
+        assert row["usage_count"] == 50
+        assert len(await AuditEntry.find_rows({})) == 50
+
+
+class TestDuplicateIndex:
+    async def test_names_the_index_on_insert_and_update(self, database: Database) -> None:
+        await Tag(name="a", slug="a").store()
+        other = await Tag(name="b", slug="b").store()
+
+        with pytest.raises(DuplicateKeyError) as insert:
+            await Tag(name="c", slug="a").store()
+        with pytest.raises(DuplicateKeyError) as update:
+            await Tag.change({"_id": other.id}, {"$set": {"slug": "a"}})
+
+        assert duplicate_index(insert.value) == "slug_unique"
+        assert duplicate_index(update.value) == "slug_unique"
+
+
+class TestIndexes:
+    async def test_declared_equals_created(self, database: Database) -> None:
+        assert await IndexService.drift() == []
