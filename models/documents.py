@@ -2,7 +2,9 @@
 
 from models.audit import AuditEntry
 from models.base import AgoraDocument
-from models.blog import Category, Comment, CommentBan, Post, PostRevision, PostSlug, PostViews, Tag
+from models.blog.comments import Comment, CommentBan
+from models.blog.posts import Post, PostRevision, PostSlug, PostViews
+from models.blog.taxonomy import Category, Tag
 from models.events import Checkpoint, DeadLetter, Event
 from models.idempotency import IdempotentAnswer
 from models.jobs import Job

@@ -1,9 +1,10 @@
 """The one identity of Agora, its sessions, and what leads to an account: registrations and mailed tokens."""
 
+from datetime import datetime
 from enum import StrEnum
 
 from beanie import PydanticObjectId
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from models.base import AgoraDocument, UtcDatetime
@@ -180,3 +181,41 @@ class DeviceLock(AgoraDocument):
             IndexModel([("device_id", ASCENDING)], name="device_unique", unique=True),
             IndexModel([("expires_at", ASCENDING)], name="expires_at_ttl", expireAfterSeconds=0),
         ]
+
+
+class AuthorName(BaseModel):
+    """A person as other things show them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: PydanticObjectId
+    username: str = Field(examples=["janedoe"])
+    full_name: str = Field(examples=["Jane Doe"])
+    avatar_url: str | None
+
+
+class UserProfile(AuthorName):
+    """A person as everyone may see them."""
+
+    bio: str
+    website: str | None
+    social_links: dict[str, str]
+    role: Role
+    posts_count: int = Field(description="Published posts")
+    followers_count: int
+    following_count: int
+    created_at: datetime
+
+
+class UserAccount(UserProfile):
+    """A person as they see themselves, and as user administration sees them."""
+
+    email: str
+    first_name: str
+    last_name: str
+    is_active: bool
+    is_verified: bool
+    last_login_at: datetime | None
+    login_count: int
+    updated_at: datetime
+    revision: int

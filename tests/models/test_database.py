@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from models.audit import AuditEntry
-from models.blog import Tag
+from models.blog.taxonomy import Tag
 from models.database import Database, DuplicateKeyError, duplicate_index, run_transaction
 from services.indexes import IndexService
 

@@ -1,49 +1,15 @@
-"""The publication: categories, tags, posts with their history, and the comments under them."""
+"""Posts, the history of their content and addresses, and how often they are read."""
 
 from datetime import datetime
 from enum import StrEnum
 
 from beanie import PydanticObjectId
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from models.base import AgoraDocument, UtcDatetime
-
-
-class Category(AgoraDocument):
-    """A section of the publication; a post is in one or none."""
-
-    name: str
-    slug: str
-    description: str = ""
-    color: str = "#000000"
-    is_active: bool = True
-    posts_count: int = 0  # published posts
-    revision: int = 1
-
-    class Settings:
-        name = "blog_categories"
-        indexes = [
-            IndexModel([("slug", ASCENDING)], name="slug_unique", unique=True),
-            # The public list: active ones, fullest first.
-            IndexModel([("is_active", ASCENDING), ("posts_count", DESCENDING), ("_id", ASCENDING)], name="active_fullest"),
-        ]
-
-
-class Tag(AgoraDocument):
-    """A word posts are marked with; made on first use."""
-
-    name: str
-    slug: str
-    usage_count: int = 0  # published posts
-
-    class Settings:
-        name = "tags"
-        indexes = [
-            IndexModel([("slug", ASCENDING)], name="slug_unique", unique=True),
-            # Popular tags.
-            IndexModel([("usage_count", DESCENDING), ("_id", ASCENDING)], name="most_used"),
-        ]
+from models.blog.taxonomy import CategoryName, TagName
+from models.users import AuthorName
 
 
 class PostStatus(StrEnum):
@@ -169,60 +135,42 @@ class PostViews(AgoraDocument):
         ]
 
 
-class CommentStatus(StrEnum):
-    PENDING = "pending"  # waits for a moderator
-    APPROVED = "approved"  # public; the only status that counts
-    REJECTED = "rejected"
-    SPAM = "spam"
-    DELETED = "deleted"  # by its author or a moderator; the text is gone, the place in the thread stays
+class PostSummary(BaseModel):
+    """A post as lists show it. Author or category are null when they are gone."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: PydanticObjectId
+    title: str = Field(examples=["Indexes that serve"])
+    slug: str = Field(examples=["indexes-that-serve"])
+    excerpt: str
+    featured_image: str | None
+    status: PostStatus
+    published_at: datetime | None
+    reading_minutes: int = Field(description="Minutes at 200 words a minute, at least 1", examples=[4])
+    views_count: int
+    likes_count: int
+    comments_count: int = Field(description="Approved comments")
+    author: AuthorName | None
+    category: CategoryName | None
+    tags: list[TagName]
 
 
-class Comment(AgoraDocument):
-    """A remark under a post, or under another comment of it. Written by a user, or by a guest who leaves name and address."""
+class PostRead(PostSummary):
+    """A post as its page shows it."""
 
-    post_id: PydanticObjectId
-    parent_id: PydanticObjectId | None = None
-    root_id: PydanticObjectId | None = None  # the comment its thread hangs from; None for that one itself
-    depth: int = 0
-    content: str
-    content_html: str
-    status: CommentStatus = CommentStatus.PENDING
-    author_id: PydanticObjectId | None = None
-    author_name: str  # the user's full name when written, or what the guest gave
-    author_email: str | None = None  # guests only; seen by moderators alone
-    author_website: str | None = None
-    address: str | None = None  # seen by moderators alone
-    user_agent: str | None = None
-    likes_count: int = 0
-    replies_count: int = 0  # approved direct replies
-    edited_at: UtcDatetime | None = None
-    revision: int = 1
-
-    class Settings:
-        name = "comments"
-        indexes = [
-            # The public threads of a post: approved roots, newest first.
-            IndexModel(
-                [("post_id", ASCENDING), ("parent_id", ASCENDING), ("status", ASCENDING), ("_id", DESCENDING)],
-                name="post_parent_status_newest",
-            ),
-            # The replies of the threads on a page, oldest first.
-            IndexModel([("root_id", ASCENDING), ("status", ASCENDING), ("_id", ASCENDING)], name="root_status_oldest"),
-            # The moderation queue, oldest first.
-            IndexModel([("status", ASCENDING), ("_id", ASCENDING)], name="status_oldest"),
-            # A person's comments, newest first.
-            IndexModel([("author_id", ASCENDING), ("_id", DESCENDING)], name="author_newest"),
-        ]
+    content_html: str = Field(description="Rendered from Markdown and sanitised")
+    meta_title: str | None
+    meta_description: str | None
+    created_at: datetime
+    updated_at: datetime
+    revision: int
 
 
-class CommentBan(AgoraDocument):
-    """Who may not comment: a user, a guest's address by mail, or a network address."""
+class PostEdit(PostRead):
+    """A post as its author and editors see it."""
 
-    key: str  # "user:65f0...", "email:troll@example.com", "address:203.0.113.7"
-    reason: str = ""
-    banned_by: PydanticObjectId
-    expires_at: UtcDatetime | None = None  # None is for ever
-
-    class Settings:
-        name = "comment_bans"
-        indexes = [IndexModel([("key", ASCENDING)], name="key_unique", unique=True)]
+    content: str = Field(description="Markdown")
+    scheduled_at: datetime | None
+    unpublish_at: datetime | None
+    trashed_at: datetime | None

@@ -1,0 +1,106 @@
+"""Comments under posts, and who may not write any."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from beanie import PydanticObjectId
+from pydantic import BaseModel, ConfigDict, Field
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from models.base import AgoraDocument, UtcDatetime
+from models.users import AuthorName
+
+
+class CommentStatus(StrEnum):
+    PENDING = "pending"  # waits for a moderator
+    APPROVED = "approved"  # public; the only status that counts
+    REJECTED = "rejected"
+    SPAM = "spam"
+    DELETED = "deleted"  # by its author or a moderator; the text is gone, the place in the thread stays
+
+
+class Comment(AgoraDocument):
+    """A remark under a post, or under another comment of it. Written by a user, or by a guest who leaves name and address."""
+
+    post_id: PydanticObjectId
+    parent_id: PydanticObjectId | None = None
+    root_id: PydanticObjectId | None = None  # the comment its thread hangs from; None for that one itself
+    depth: int = 0
+    content: str
+    content_html: str
+    status: CommentStatus = CommentStatus.PENDING
+    author_id: PydanticObjectId | None = None
+    author_name: str  # the user's full name when written, or what the guest gave
+    author_email: str | None = None  # guests only; seen by moderators alone
+    author_website: str | None = None
+    address: str | None = None  # seen by moderators alone
+    user_agent: str | None = None
+    likes_count: int = 0
+    replies_count: int = 0  # approved direct replies
+    edited_at: UtcDatetime | None = None
+    revision: int = 1
+
+    class Settings:
+        name = "comments"
+        indexes = [
+            # The public threads of a post: approved roots, newest first.
+            IndexModel(
+                [("post_id", ASCENDING), ("parent_id", ASCENDING), ("status", ASCENDING), ("_id", DESCENDING)],
+                name="post_parent_status_newest",
+            ),
+            # The replies of the threads on a page, oldest first.
+            IndexModel([("root_id", ASCENDING), ("status", ASCENDING), ("_id", ASCENDING)], name="root_status_oldest"),
+            # The moderation queue, oldest first.
+            IndexModel([("status", ASCENDING), ("_id", ASCENDING)], name="status_oldest"),
+            # A person's comments, newest first.
+            IndexModel([("author_id", ASCENDING), ("_id", DESCENDING)], name="author_newest"),
+        ]
+
+
+class CommentBan(AgoraDocument):
+    """Who may not comment: a user, a guest's address by mail, or a network address."""
+
+    key: str  # "user:65f0...", "email:troll@example.com", "address:203.0.113.7"
+    reason: str = ""
+    banned_by: PydanticObjectId
+    expires_at: UtcDatetime | None = None  # None is for ever
+
+    class Settings:
+        name = "comment_bans"
+        indexes = [IndexModel([("key", ASCENDING)], name="key_unique", unique=True)]
+
+
+class CommentRead(BaseModel):
+    """A comment as everyone sees it; a deleted one keeps its place with empty text."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: PydanticObjectId
+    post_id: PydanticObjectId
+    parent_id: PydanticObjectId | None
+    depth: int
+    status: CommentStatus
+    content_html: str
+    author_name: str
+    author_website: str | None
+    author: AuthorName | None = Field(description="Null for guests")
+    likes_count: int
+    replies_count: int = Field(description="Approved direct replies")
+    created_at: datetime
+    edited_at: datetime | None
+
+
+class CommentThread(CommentRead):
+    """A root comment with the first of the replies in its thread, oldest first."""
+
+    replies: list[CommentRead]
+    has_more_replies: bool
+
+
+class CommentModeration(CommentRead):
+    """A comment as moderators see it."""
+
+    content: str = Field(description="Markdown as written")
+    author_email: str | None
+    address: str | None
+    user_agent: str | None
