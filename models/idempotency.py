@@ -1,5 +1,6 @@
 """The first answer to a request that carried an Idempotency-Key, kept to be given again."""
 
+from beanie import PydanticObjectId
 from pymongo import ASCENDING, IndexModel
 
 from models.base import AgoraDocument, UtcDatetime
@@ -9,7 +10,8 @@ class IdempotentAnswer(AgoraDocument):
     """Claimed when the request starts; the answer is written in the same transaction as the request's effect."""
 
     scope: str  # digest of caller, method, path and key
-    fingerprint: str  # digest of the request's body
+    fingerprint: str  # keyed digest of the request's query and body
+    claim_id: PydanticObjectId  # whose turn it is; a new one each time an abandoned claim is taken over
     claimed_until: UtcDatetime  # a claim without an answer is free again after this
     status: int | None = None
     headers: dict[str, str] | None = None

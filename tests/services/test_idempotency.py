@@ -1,0 +1,208 @@
+"""Idempotency-Key: one effect per key, its answer given again byte for byte, races and crashes included."""
+
+import asyncio
+import contextvars
+from datetime import datetime, timedelta
+
+import pytest
+from beanie import PydanticObjectId
+
+from models.base import now
+from models.blog.taxonomy import Tag
+from models.database import Database, run_transaction
+from models.idempotency import IdempotentAnswer
+from services.idempotency import (
+    Answer,
+    Claim,
+    IdempotencyInProgressError,
+    IdempotencyKeyReusedError,
+    IdempotencyService,
+    InvalidIdempotencyKeyError,
+    KeyedRequest,
+)
+
+SECRET = b"a-secret-for-tests-only"
+
+
+def make_request(
+    key: str = "k1", *, caller: str = "user-1", path: str = "/api/v1/tags", query: bytes = b"", body: bytes = b"{}"
+) -> KeyedRequest:
+    return KeyedRequest(key=key, caller=caller, method="POST", path=path, query=query, body=body)
+
+
+async def create_tag() -> Answer:
+    """The effect under test: one more tag, which nothing but the key makes unique."""
+    number = PydanticObjectId()
+    tag = Tag(id=number, name="tag", slug=str(number))
+
+    async def work(session: object) -> None:
+        await tag.store(session=session)
+
+    await run_transaction(work)
+    return Answer(
+        201,
+        {"content-type": "application/json", "location": f"/tags/{tag.id}"},
+        b'{"id":"%b","\xc3\xa9":1}' % str(tag.id).encode(),
+    )
+
+
+async def run(request: KeyedRequest, *, now: datetime | None = None) -> Answer:
+    return await IdempotencyService.run(request, work=create_tag, secret=SECRET, now=now)
+
+
+async def outcomes(*requests: KeyedRequest) -> list[Answer | BaseException]:
+    return await asyncio.gather(*(run(request) for request in requests), return_exceptions=True)
+
+
+class TestRun:
+    async def test_replay_is_byte_identical_and_has_no_second_effect(self, database: Database) -> None:
+        first = await run(make_request())
+        second = await run(make_request())
+
+        assert (second.status, second.headers, second.body) == (first.status, first.headers, first.body)
+        assert (first.is_replay, second.is_replay) == (False, True)
+        assert len(await Tag.find_rows({})) == 1
+
+    async def test_r6_fifty_twins_have_one_effect(self, database: Database) -> None:
+        for round_number in range(5):
+            request = make_request(f"round-{round_number}")
+
+            answers = await outcomes(*[request] * 50)
+
+            given = {answer.body for answer in answers if isinstance(answer, Answer)}
+            refused = [answer for answer in answers if not isinstance(answer, Answer)]
+            assert len(given) == 1
+            assert all(isinstance(error, IdempotencyInProgressError) for error in refused)
+            assert (await run(request)).body in given
+            assert len(await Tag.find_rows({})) == round_number + 1
+
+    async def test_other_body_under_the_same_key_is_refused(self, database: Database) -> None:
+        await run(make_request(body=b'{"amount":1}'))
+
+        with pytest.raises(IdempotencyKeyReusedError):
+            await run(make_request(body=b'{"amount":2}'))
+        with pytest.raises(IdempotencyKeyReusedError):
+            await run(make_request(body=b'{"amount":1}', query=b"notify=true"))
+
+        assert len(await Tag.find_rows({})) == 1
+
+    async def test_other_body_while_the_first_is_worked_on_is_refused(self, database: Database) -> None:
+        await IdempotencyService.claim(make_request(body=b"1"), secret=SECRET)
+
+        with pytest.raises(IdempotencyKeyReusedError):
+            await run(make_request(body=b"2"))
+
+    @pytest.mark.parametrize("other", [make_request(caller="user-2"), make_request(path="/api/v1/posts"), make_request("k2")])
+    async def test_same_key_of_another_caller_or_path_is_independent(self, database: Database, other: KeyedRequest) -> None:
+        first = await run(make_request())
+        second = await run(other)
+
+        assert first.body != second.body
+        assert len(await Tag.find_rows({})) == 2
+
+    async def test_refusal_is_not_stored_and_its_effect_is_undone(self, database: Database) -> None:
+        async def refuse() -> Answer:
+            await create_tag()
+            return Answer(409, {}, b"taken")
+
+        refused = await IdempotencyService.run(make_request(), work=refuse, secret=SECRET)
+        assert (refused.status, refused.body) == (409, b"taken")
+        assert await Tag.find_rows({}) == []
+
+        assert (await run(make_request())).status == 201
+        assert len(await Tag.find_rows({})) == 1
+
+    async def test_failure_is_raised_and_gives_the_key_back(self, database: Database) -> None:
+        async def fail() -> Answer:
+            await create_tag()
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            await IdempotencyService.run(make_request(), work=fail, secret=SECRET)
+        assert await Tag.find_rows({}) == []
+        assert await IdempotentAnswer.find_rows({}) == []
+
+        assert (await run(make_request(body=b"corrected"))).status == 201
+
+    async def test_cancelled_request_gives_the_key_back(self, database: Database) -> None:
+        started = asyncio.Event()
+
+        async def hang() -> Answer:
+            await create_tag()
+            started.set()
+            await asyncio.sleep(30)
+            raise AssertionError
+
+        task = asyncio.create_task(IdempotencyService.run(make_request(), work=hang, secret=SECRET))
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        assert (await run(make_request())).status == 201
+        assert len(await Tag.find_rows({})) == 1
+
+    async def test_crash_between_claim_and_commit_leaves_nothing_and_is_retried_after_a_minute(self, database: Database) -> None:
+        start = now()
+        claim = await IdempotencyService.claim(make_request(), secret=SECRET, now=start)  # and then the process dies
+        assert isinstance(claim, Claim)
+
+        with pytest.raises(IdempotencyInProgressError):
+            await run(make_request(), now=start + timedelta(seconds=59))
+        assert await Tag.find_rows({}) == []
+
+        answers = await asyncio.gather(
+            *(run(make_request(), now=start + timedelta(seconds=60)) for _ in range(20)), return_exceptions=True
+        )
+        assert len({answer.body for answer in answers if isinstance(answer, Answer)}) == 1
+        assert len(await Tag.find_rows({})) == 1
+
+    async def test_slow_request_that_lost_its_claim_undoes_its_effect(self, database: Database) -> None:
+        start = now() - timedelta(minutes=2)
+
+        async def overtaken() -> Answer:
+            answer = await create_tag()
+            if not others:
+                # An empty context stands for another process: it has no part in this transaction.
+                others.append(await asyncio.create_task(run(make_request()), context=contextvars.Context()))
+            return answer
+
+        others: list[Answer] = []
+        with pytest.raises(IdempotencyInProgressError):
+            await IdempotencyService.run(make_request(), work=overtaken, secret=SECRET, now=start)
+
+        assert [answer.status for answer in others] == [201]
+        assert len(await Tag.find_rows({})) == 1
+        assert (await run(make_request())).body == others[0].body
+
+    async def test_answer_is_kept_for_a_day(self, database: Database) -> None:
+        start = now()
+        first = await run(make_request(), now=start)
+
+        kept = await run(make_request(), now=start + timedelta(hours=23, minutes=59))
+        assert kept.body == first.body
+        assert len(await Tag.find_rows({})) == 1
+
+        again = await run(make_request(body=b"something new"), now=start + timedelta(hours=24))
+        assert again.body != first.body
+        assert len(await Tag.find_rows({})) == 2
+
+    @pytest.mark.parametrize("key", ["", "a" * 256, "with space", "tab\t", "nul\0", "ключ", "\x7f"])
+    async def test_impossible_key_is_refused_and_stores_nothing(self, database: Database, key: str) -> None:
+        with pytest.raises(InvalidIdempotencyKeyError):
+            await run(make_request(key))
+
+        assert await Tag.find_rows({}) == []
+        assert await IdempotentAnswer.find_rows({}) == []
+
+    async def test_longest_key_is_taken(self, database: Database) -> None:
+        assert (await run(make_request("~" * 255))).status == 201
+
+    async def test_stored_row_tells_neither_key_nor_body(self, database: Database) -> None:
+        await run(make_request("secret-key", body=b"secret-body"))
+
+        (row,) = await IdempotentAnswer.find_rows({})
+        assert "secret" not in f"{row['scope']} {row['fingerprint']}"
+        other = await IdempotencyService.claim(make_request("secret-key", body=b"secret-body"), secret=b"another")
+        assert isinstance(other, Claim)
+        assert other.scope != row["scope"]
