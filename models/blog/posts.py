@@ -51,6 +51,7 @@ class Post(AgoraDocument):
     likes_count: int = 0
     comments_count: int = 0  # approved ones
     revision: int = 1  # moves with every edit of the content; the ETag's first half
+    edited_at: UtcDatetime | None = None  # when the revision last moved; counters move only `updated_at`
     terms: list[SearchTerm] = Field(default_factory=list)
 
     class Settings:
@@ -163,7 +164,8 @@ class PostRead(PostSummary):
     meta_title: str | None
     meta_description: str | None
     created_at: datetime
-    updated_at: datetime
+    updated_at: datetime = Field(description="Moves with everything, counters too")
+    edited_at: datetime | None = Field(description="When the content last changed; null when it never did")
     revision: int
 
 
