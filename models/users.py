@@ -219,3 +219,29 @@ class UserAccount(UserProfile):
     login_count: int
     updated_at: datetime
     revision: int
+
+
+class SessionRead(BaseModel):
+    """One signed-in device, as its owner sees it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: PydanticObjectId
+    is_current: bool = Field(description="True for the session that asks")
+    address: str = Field(description="The network address it was opened from", examples=["203.0.113.7"])
+    user_agent: str
+    created_at: datetime
+    last_seen_at: datetime = Field(description="To five minutes")
+    expires_at: datetime
+
+
+class LoginRecordRead(BaseModel):
+    """One attempt to sign in, as the account's owner sees it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: PydanticObjectId
+    succeeded: bool
+    address: str = Field(examples=["203.0.113.7"])
+    user_agent: str
+    created_at: datetime

@@ -1,0 +1,60 @@
+"""People and their sessions, with valid and deterministic defaults."""
+
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+from models.base import now as present
+from models.database import Session, run_transaction
+from models.users import LoginSession, Role, User
+from services.settings import Settings
+from services.users.permissions import Viewer
+from services.users.sessions import ClientInfo, NewSession, SessionService
+
+_numbers = count(1)
+
+CLIENT = ClientInfo("203.0.113.7", "Test/1.0")
+UNUSABLE_HASH = "!"
+
+
+def make_user(**over: Any) -> User:
+    """An active, verified reader, unsaved. Nobody can sign in as them by password unless `password_hash` is given."""
+    number = next(_numbers)
+    username = over.pop("username", f"person{number}")
+    email = over.pop("email", f"{username}@example.com")
+    defaults: dict[str, Any] = {
+        "username": username,
+        "email": email,
+        "email_normalized": email.casefold(),
+        "first_name": "Jane",
+        "last_name": "Doe",
+        "password_hash": UNUSABLE_HASH,
+        "role": Role.USER,
+        "is_verified": True,
+    }
+    return User(**{**defaults, **over})
+
+
+async def create_user(**over: Any) -> User:
+    return await make_user(**over).store()
+
+
+async def open_session(user: User, *, settings: Settings | None = None, now: datetime | None = None) -> NewSession:
+    """A session of `user`, opened without a password."""
+    settings = settings or Settings(_env_file=None, secret_key="x" * 32, mongodb_uri="mongodb://unused")
+
+    async def work(session: Session) -> NewSession:
+        return await SessionService.create(
+            session, user, device_id="test-device", client=CLIENT, settings=settings, now=now or present()
+        )
+
+    return await run_transaction(work)
+
+
+async def create_session(user: User, *, now: datetime | None = None) -> str:
+    """The bearer token of a new session of `user`."""
+    return (await open_session(user, now=now)).token
+
+
+def viewer_of(user: User, session: LoginSession | None = None) -> Viewer:
+    return Viewer(user.id, user.username, user.role, session.id if session is not None else None)
