@@ -15,15 +15,14 @@ SHORTEST, LONGEST = 2, 40
 
 TITLE_WEIGHT, EXCERPT_WEIGHT, CONTENT_WEIGHT = 8, 3, 1
 
-STOP_WORDS = frozenset(
-    """
+_STOP_WORDS = """
     about above after again all also am an and any are as at be because been before being below between both but by can could
     did do does doing don down during each few for from further had has have having he her here hers him his how if in into is
     isn it its itself just ll me more most my no nor not now of off on once only or other our ours out over own re same she
     should so some such than that the their theirs them then there these they this those through to too under until up ve very
     was we were what when where which while who whom why will with would you your yours
-    """.split()
-)
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 # Accents of Latin, Greek and Cyrillic, Hebrew points, Arabic vowel marks: people search without them.
 _MARKS = re.compile("[\u0300-\u036f\u0591-\u05bd\u0640\u064b-\u065f]")
