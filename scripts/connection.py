@@ -1,0 +1,120 @@
+"""How every script reaches the database.
+
+`MONGODB_URI` names a server, or else the data folder does: the server that a running Agora keeps there, or one of the script's
+own for as long as the script runs.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models.database import Database, PyMongoError
+from models.documents import DOCUMENTS
+from scripts.embedded import EmbeddedServer, EmbeddedServerError, running_server
+from services.settings import Environment, Settings
+
+
+class Launch(BaseSettings):
+    """What decides where the data is, before there are settings; the same names as in `services.settings`."""
+
+    model_config = SettingsConfigDict(env_prefix="AGORA_", env_file=".env", env_ignore_empty=True, extra="ignore")
+
+    data: Path = Path(".agora")
+    environment: Environment = Environment.DEVELOPMENT
+    secret_key: SecretStr | None = None
+    mongodb_uri: str | None = Field(default=None, validation_alias=AliasChoices("MONGODB_URI", "DATABASE_URL"))
+
+
+def embedded_settings(launch: Launch, uri: str, **values: Any) -> Settings:
+    """The settings of an Agora on an embedded server. In development the secret is made once and kept beside the data."""
+    if launch.secret_key is None and launch.environment is Environment.DEVELOPMENT:
+        values["secret_key"] = SecretStr(_kept_secret(launch.data))
+    return Settings(mongodb_uri=uri, embedded=True, **values)
+
+
+@contextlib.contextmanager
+def settings_with_database() -> Iterator[Settings]:
+    """Settings whose database is there to be used: found, or started and stopped afterwards."""
+    launch = Launch()
+    if launch.mongodb_uri is not None:
+        if launch.secret_key is None and launch.environment is Environment.DEVELOPMENT:
+            yield Settings(secret_key=SecretStr(_kept_secret(launch.data)))
+        else:
+            yield Settings()
+        return
+    running = running_server(launch.data)
+    if running is not None:
+        yield embedded_settings(launch, running)
+        return
+    server = EmbeddedServer(launch.data)
+    server.start()
+    try:
+        yield embedded_settings(launch, server.uri)
+    finally:
+        server.stop()
+
+
+@contextlib.asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[Database]:
+    """The database with the documents bound to it."""
+    database = Database.connect(
+        settings.mongodb_uri, settings.database, pool_size=settings.pool_size, timeout_ms=settings.database_timeout_ms
+    )
+    try:
+        await database.ping()
+        await database.bind(DOCUMENTS)
+        yield database
+    finally:
+        await database.close()
+
+
+def run_connected(work: Callable[[Settings], Awaitable[int]]) -> NoReturn:
+    """Run a script's work on the bound database and exit with what it returns; what goes wrong is told in one sentence."""
+
+    async def connect_and_work(settings: Settings) -> int:
+        async with connected(settings):
+            return await work(settings)
+
+    with explained():
+        with settings_with_database() as settings:
+            code = asyncio.run(connect_and_work(settings))
+        raise SystemExit(code)
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Turn what a person can put right into one sentence on the error output and exit code 1."""
+    try:
+        yield
+    except (EmbeddedServerError, PyMongoError, ValidationError) as error:
+        print(explanation(error), file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def explanation(error: EmbeddedServerError | PyMongoError | ValidationError) -> str:
+    """One sentence that says what to do."""
+    if isinstance(error, EmbeddedServerError):
+        return str(error)
+    if isinstance(error, PyMongoError):
+        return f"The database does not answer: {str(error).partition(', Timeout')[0]}"
+    reasons = []
+    for entry in error.errors(include_input=False, include_url=False):
+        name = "_".join(str(part) for part in entry["loc"]).upper()
+        reasons.append(f"{name}: {entry['msg']}" if name else entry["msg"].removeprefix("Value error, "))
+    return "The settings cannot be used: " + "; ".join(reasons)
+
+
+def _kept_secret(folder: Path) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "secret"
+    with contextlib.suppress(FileExistsError), os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as new:
+        new.write(secrets.token_urlsafe(48))
+    return file.read_text()
