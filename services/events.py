@@ -12,13 +12,14 @@ from beanie import PydanticObjectId
 from pymongo import UpdateOne
 
 from models.base import now as present
-from models.database import DuplicateKeyError, Session
+from models.database import DuplicateKeyError, Session, run_transaction
 from models.events import Checkpoint, DeadLetter, Event, EventType
 
 log = structlog.get_logger(__name__)
 
 MAX_FAILURES = 8  # then the event becomes a dead letter and the consumer goes on
 BATCH = 200
+_SEQUENCER = "sequencer"  # its checkpoint row holds the last number given
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +47,34 @@ class EventService:
 
     @staticmethod
     async def number_new() -> int:
-        """Give the facts that became visible since the last call their sequence numbers; returns how many.
+        """Give the facts that became visible since the last call their sequence numbers, without gaps; returns how many.
 
-        Run by one process at a time (the worker's lease sees to it; should two meet, each number is still given once, because
-        a fact keeps the first number it gets and the unique checkpoint row decides who numbers from where). Facts are
-        numbered after their commit, so no consumer can read past one that is committed later with a smaller number.
+        Facts are numbered after their commit, so no consumer can read past one that is committed later with a smaller number.
+        Should two processes meet here, one's transaction waits for the other's: numbers written by turns could appear out of
+        order. Facts are taken by the time they were recorded, because ids made by two processes within a second are unordered.
         """
-        rows = await Event.find_rows({"sequence": None}, {"_id": 1}, sort=[("_id", 1)], limit=BATCH)
-        if not rows:
+        waiting = await Event.find_rows({"sequence": None}, {"_id": 1}, limit=1)
+        if not waiting:
             return 0
-        last = await _reserve_numbers(len(rows))
-        first = last - len(rows) + 1
-        stamp = present()
-        updates = [
-            UpdateOne({"_id": row["_id"], "sequence": None}, {"$set": {"sequence": first + n, "updated_at": stamp}})
-            for n, row in enumerate(rows)
-        ]
-        await Event.collection().bulk_write(updates, ordered=True)
-        return len(rows)
+
+        async def number(session: Session) -> int:
+            await _checkpoint(_SEQUENCER)
+            rows = await Event.find_rows(
+                {"sequence": None}, {"_id": 1}, sort=[("created_at", 1), ("_id", 1)], limit=BATCH, session=session
+            )
+            counter = await Checkpoint.change({"consumer": _SEQUENCER}, {"$inc": {"sequence": len(rows)}}, session=session)
+            assert counter is not None
+            first = counter.sequence - len(rows) + 1
+            stamp = present()
+            updates = [
+                UpdateOne({"_id": row["_id"]}, {"$set": {"sequence": first + n, "updated_at": stamp}})
+                for n, row in enumerate(rows)
+            ]
+            if updates:
+                await Event.collection().bulk_write(updates, ordered=True, session=session)
+            return len(rows)
+
+        return await run_transaction(number, hot=[_SEQUENCER])
 
     @staticmethod
     async def last_sequence() -> int:
@@ -114,15 +125,6 @@ class EventService:
         moved = await EventService.number_new()
         results = await asyncio.gather(*(EventService.deliver(consumer, now=now) for consumer in consumers))
         return moved + sum(results)
-
-
-async def _reserve_numbers(count: int) -> int:
-    """The last of `count` numbers that nobody else will get."""
-    counter = await Checkpoint.change({"consumer": "sequencer"}, {"$inc": {"sequence": count}})
-    if counter is None:
-        await _checkpoint("sequencer")
-        return await _reserve_numbers(count)
-    return counter.sequence
 
 
 async def _checkpoint(consumer: str) -> Checkpoint:
