@@ -54,6 +54,12 @@ class Settings(BaseSettings):
     lock_minutes: int = 30
     registration_hours: int = 24
     reset_minutes: int = 60
+    email_change_hours: int = 24
+    login_attempts: int = Field(default=25, ge=1, description="Logins per network address in five minutes")
+    account_login_attempts: int = Field(default=25, ge=1, description="Logins per typed name, or per known device, in an hour")
+    register_attempts: int = Field(default=5, ge=1, description="Registrations per network or mail address in half an hour")
+    reset_attempts: int = Field(default=5, ge=1, description="Reset requests per network or mail address in half an hour")
+    password_checks: int = Field(default=10, ge=1, description="Times a signed-in person may give their password in an hour")
     password_hash_time_cost: int = Field(default=3, description="Argon2id passes; tests lower it")
     password_hash_memory_kib: int = 65_536
 
@@ -67,6 +73,7 @@ class Settings(BaseSettings):
 
     # Publication
     comments_moderated: bool = True
+    comment_edit_minutes: int = Field(default=15, ge=0, description="How long their author may edit a comment")
     site_title: str = "Agora"
     views_flush_seconds: float = 1.0
 
