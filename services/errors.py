@@ -5,6 +5,7 @@
     |-- ConflictError          someone else has it: a name, a slug, a key
     |-- InvalidStateError      the subject is not in a state that allows this
     |-- RuleViolatedError      a rule of the domain says no
+    |-- UnprocessableError     well-formed, but it contradicts itself or an earlier request
     |-- PermissionDeniedError  known, but not allowed
     |-- UnauthenticatedError   not known, or no longer
     |-- RateLimitedError       too often; says when again
@@ -56,6 +57,12 @@ class RuleViolatedError(AppError):
     """A rule of the domain refuses a well-formed request."""
 
     code = "rule_violated"
+
+
+class UnprocessableError(AppError):
+    """The request is well formed and contradicts itself, or an earlier one under the same key."""
+
+    code = "unprocessable"
 
 
 class PermissionDeniedError(AppError):

@@ -1,0 +1,109 @@
+"""The application: what it is made of, and what lives as long as it does."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from services.mail import Mailer, make_mailer
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from api import documentation, errors, health
+from api.middleware.edge import EdgeMiddleware
+from api.middleware.identity import IdentityMiddleware
+from api.openapi import DESCRIPTION, build_openapi
+from api.routes import ROUTERS
+from models.database import Database
+from models.documents import DOCUMENTS
+from services.indexes import IndexDrift, IndexService
+from services.pagination import CursorCodec
+from services.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+VERSION = "0.1.0"
+
+
+def create_app(settings: Settings, *, database: Database | None = None, mailer: Mailer | None = None) -> FastAPI:
+    """The ASGI application. It opens its own database unless it is handed one that is already bound."""
+    app = Agora(
+        title="Agora",
+        version=VERSION,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        middleware=_middleware(settings),
+    )
+    app.state.settings = settings
+    app.state.cursors = CursorCodec(settings.secret_bytes)
+    app.state.mailer = mailer or make_mailer(settings)
+    app.state.given_database = database
+    errors.install(app)
+    for router in [health.router, *ROUTERS]:
+        app.router.routes.extend(router.routes)
+    documentation.install(app)
+    return app
+
+
+class Agora(FastAPI):
+    """FastAPI with the OpenAPI document completed by what every operation of ours has in common."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            base = get_openapi(title=self.title, version=self.version, description=self.description, routes=self.routes)
+            self.openapi_schema = build_openapi(self, base)
+        return self.openapi_schema
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with contextlib.AsyncExitStack() as stack:
+        app.state.database = app.state.given_database or await _open_database(app.state.settings, stack)
+        app.state.index_drift = await _create_indexes()
+        yield
+
+
+async def _open_database(settings: Settings, stack: contextlib.AsyncExitStack) -> Database:
+    database = Database.connect(
+        settings.mongodb_uri, settings.database, pool_size=settings.pool_size, timeout_ms=settings.database_timeout_ms
+    )
+    stack.push_async_callback(database.close)
+    await database.bind(DOCUMENTS)
+    return database
+
+
+async def _create_indexes() -> list[IndexDrift]:
+    """Create what is missing; report what differs and leave it to a person."""
+    drift = await IndexService.create_missing()
+    for row in drift:
+        log.warning("index_drift", kind=row.kind, collection=row.collection, index=row.index)
+    return drift
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    layers = [
+        Middleware(
+            EdgeMiddleware,
+            max_body_bytes=settings.max_body_bytes,
+            policies=documentation.POLICIES,
+            transport_security=settings.is_production,
+        )
+    ]
+    if settings.cors_origins:
+        layers.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.cors_origins,
+                allow_credentials=settings.cors_credentials,
+                allow_methods=["*"],
+                allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"],
+                expose_headers=["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"],
+            )
+        )
+    layers.append(Middleware(IdentityMiddleware, settings=settings))
+    return layers

@@ -1,0 +1,88 @@
+"""What handlers ask for, as `Annotated` types, so that their signatures read as prose."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from beanie import PydanticObjectId
+from fastapi import Depends, Path, Query, Request
+from services.mail import Mailer
+
+from api.conditional import named_revision, required_revision
+from services.errors import UnauthenticatedError
+from services.pagination import MAX_LIMIT, CursorCodec, PageRequest
+from services.settings import Settings
+from services.users.permissions import Permission, Viewer
+from services.users.sessions import ClientInfo
+
+
+def _viewer(request: Request) -> Viewer | None:
+    viewer: Viewer | None = request.state.viewer
+    return viewer
+
+
+def signed_in(request: Request) -> Viewer:
+    """Raises UnauthenticatedError."""
+    viewer = _viewer(request)
+    if viewer is None:
+        raise UnauthenticatedError
+    return viewer
+
+
+@dataclass(frozen=True)
+class _Allows:
+    """Callable per permission; comparable, so that the OpenAPI document and the tests can find it."""
+
+    permission: Permission
+
+    def __call__(self, request: Request) -> Viewer:
+        viewer = signed_in(request)
+        viewer.require(self.permission)
+        return viewer
+
+
+def Allowed(permission: Permission) -> Any:
+    """Refuse with 401 who is not signed in, with 403 who lacks the permission: `Annotated[Viewer, Allowed(...)]`."""
+    return Depends(_Allows(permission))
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def _cursors(request: Request) -> CursorCodec:
+    cursors: CursorCodec = request.app.state.cursors
+    return cursors
+
+
+def _mailer(request: Request) -> Mailer:
+    mailer: Mailer = request.app.state.mailer
+    return mailer
+
+
+def _client(request: Request) -> ClientInfo:
+    client: ClientInfo = request.state.client
+    return client
+
+
+def _page(
+    page: Annotated[int, Query(ge=1, le=10_000, description="Page number, from 1")] = 1,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items per page")] = 20,
+) -> PageRequest:
+    return PageRequest(page, limit)
+
+
+MaybeSignedIn = Annotated[Viewer | None, Depends(_viewer)]
+SignedIn = Annotated[Viewer, Depends(signed_in)]
+Config = Annotated[Settings, Depends(_settings)]
+Cursors = Annotated[CursorCodec, Depends(_cursors)]
+Mail = Annotated[Mailer, Depends(_mailer)]
+Client = Annotated[ClientInfo, Depends(_client)]
+Paging = Annotated[PageRequest, Depends(_page)]
+Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the stretch before")]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items to return")]
+IfMatch = Annotated[int | None, Depends(named_revision)]
+RequiredIfMatch = Annotated[int | None, Depends(required_revision)]
+ObjectIdPath = Annotated[
+    PydanticObjectId, Path(description="An id, 24 hexadecimal digits", examples=["65f0c0ffee0ddba11ca7f00d"])
+]

@@ -1,0 +1,77 @@
+"""Is Agora alive, and is it ready: for load balancers, orchestrators and people."""
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from api import metrics
+from models.base import now
+from models.database import Database, PyMongoError
+from models.jobs import Job
+from services.indexes import DriftKind, IndexDrift
+
+router = APIRouter(tags=["Operations"], generate_unique_id_function=lambda route: route.name)
+
+_PING_SECONDS = 1.0
+_WORKER_SILENT_SECONDS = 120.0
+
+
+class Liveness(BaseModel):
+    status: str = Field(examples=["ok"])
+
+
+class Readiness(BaseModel):
+    """`ready` is what load balancers need. A silent worker does not take the API out of service: it is reported."""
+
+    ready: bool
+    database: bool = Field(description="The database answered a ping within a second")
+    indexes: bool = Field(description="Every declared index exists as declared")
+    worker_age_seconds: float | None = Field(description="Since the worker last reported; null when it never did")
+    worker: bool = Field(description="The worker reported within two minutes")
+
+
+@router.get("/livez")
+async def livez() -> Liveness:
+    """The process answers. Says nothing of what it depends on."""
+    return Liveness(status="ok")
+
+
+@router.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready: the body says why"}})
+async def readyz(request: Request, response: Response) -> Readiness:
+    """The process can serve: its database answers and its indexes stand."""
+    database: Database = request.app.state.database
+    drift: list[IndexDrift] = request.app.state.index_drift
+    age: float | None = None
+    try:
+        async with asyncio.timeout(_PING_SECONDS):
+            await database.ping()
+            age = await worker_age_seconds()
+        reachable = True
+    except (TimeoutError, PyMongoError):
+        reachable = False
+    indexes = not any(row.kind is not DriftKind.UNDECLARED for row in drift)
+    ready = reachable and indexes
+    if not ready:
+        response.status_code = 503
+        response.headers["Retry-After"] = "2"
+    return Readiness(
+        ready=ready,
+        database=reachable,
+        indexes=indexes,
+        worker_age_seconds=age,
+        worker=age is not None and age < _WORKER_SILENT_SECONDS,
+    )
+
+
+@router.get("/metrics", include_in_schema=False)
+async def prometheus_metrics() -> Response:
+    return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
+
+
+async def worker_age_seconds() -> float | None:
+    """Seconds since any job last finished or started; None when no worker ever ran."""
+    rows: list[dict[str, Any]] = await Job.find_rows({}, {"updated_at": 1}, sort=[("updated_at", -1)], limit=1)
+    return (now() - rows[0]["updated_at"]).total_seconds() if rows else None

@@ -1,0 +1,71 @@
+"""Who is asking, and whether they ask too often: resolved once, before routing."""
+
+import time
+from collections import OrderedDict
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.client import client_info
+from api.errors import problem_for
+from services.errors import RateLimitedError
+from services.settings import Settings
+from services.users.sessions import SessionService
+
+_MAX_SUBJECTS = 50_000
+
+
+class IdentityMiddleware:
+    """Puts `viewer` and `client` into the request's state and counts the request against its caller's window.
+
+    People are counted by their account, everyone else, an invalid token's holder too, by network address. The windows are kept
+    in this process: they bound load. Limits on guessing are kept in the database (`services.ratelimits`).
+    """
+
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+        self._windows: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/api/"):
+            await self.app(scope, receive, send)
+            return
+        state = scope["state"]
+        state["client"] = client = client_info(scope, self.settings.trusted_proxies)
+        token = _bearer_token(scope)
+        viewer = await SessionService.find_viewer(token) if token else None
+        state["viewer"] = viewer
+        if viewer is None:
+            wait = self._count(scope, client.address, self.settings.anonymous_requests)
+        else:
+            wait = self._count(scope, str(viewer.user_id), self.settings.user_requests)
+        if wait:
+            await problem_for(scope, RateLimitedError(wait))(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _count(self, scope: Scope, subject: str, quota: int) -> int:
+        """Seconds to wait, 0 when within the quota. Leaves the RateLimit headers for the answer."""
+        length = self.settings.rate_window_seconds
+        now = int(time.time())
+        number = now // length
+        window, taken = self._windows.get(subject, (number, 0))
+        taken = taken + 1 if window == number else 1
+        self._windows[subject] = (number, taken)
+        self._windows.move_to_end(subject)
+        if len(self._windows) > _MAX_SUBJECTS:
+            self._windows.popitem(last=False)
+        left = length - now % length
+        scope["state"]["rate_limit"] = [
+            (b"ratelimit-policy", b'"default";q=%d;w=%d' % (quota, length)),
+            (b"ratelimit", b'"default";r=%d;t=%d' % (max(0, quota - taken), left)),
+        ]
+        return left if taken > quota else 0
+
+
+def _bearer_token(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            token: str = value[7:].strip().decode("latin-1")
+            return token if len(token) <= 200 else None
+    return None

@@ -1,0 +1,98 @@
+"""The OpenAPI document: FastAPI's, with the errors every operation can give and how to sign in."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+from api.dependencies import _Allows, signed_in
+from api.errors import PROBLEM_JSON, Problem
+from api.routing import API_PREFIX
+
+DESCRIPTION = """\
+One backend for a shop, a publication and the community around them.
+
+Errors are `application/problem+json` with a stable `code`. Sign in with `POST /api/v1/auth/login` and send the token as
+`Authorization: Bearer ...`. Every POST takes an `Idempotency-Key`: the first answer is kept for a day and given again.
+Reads of single things carry an `ETag`; send it back as `If-None-Match`, or as `If-Match` with an edit.
+"""
+
+_ALWAYS = {
+    422: "`malformed_input`: the request is not well formed; `errors` says where",
+    429: "`rate_limited`: too many requests; `Retry-After` says when to come back",
+    503: "`database_unavailable`: try again in a moment; `Retry-After` says when",
+}
+_WITH_BODY = {
+    400: "`malformed_body`: the body is not JSON",
+    413: "`body_too_large`: the body is over the limit",
+    415: "`unsupported_media_type`: send `application/json`",
+}
+_WITH_KEY = {409: "`idempotency_in_progress`: the first request with this key is still being worked on"}
+_SIGNED_IN = {401: "`unauthenticated`: sign in first"}
+_PERMITTED = {403: "`permission_denied`: you may not do this"}
+
+
+def build_openapi(app: FastAPI, base: dict[str, Any]) -> dict[str, Any]:
+    """`base` completed in place and returned: common errors, the bearer scheme, the Idempotency-Key header."""
+    components = base.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
+    schemas.update(problem.pop("$defs", {}))
+    schemas["Problem"] = problem
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    components["securitySchemes"] = {"session": {"type": "http", "scheme": "bearer"}}
+    for route in app.router.routes:
+        if isinstance(route, APIRoute) and route.include_in_schema and route.path.startswith(API_PREFIX):
+            for method in route.methods or ():
+                _complete(base["paths"][route.path_format][method.lower()], route, method)
+    return base
+
+
+def _complete(operation: dict[str, Any], route: APIRoute, method: str) -> None:
+    responses = operation["responses"]
+    _replace_validation_error(responses)
+    _describe(responses, _ALWAYS)
+    if method == "POST":
+        operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+        _describe(responses, _WITH_KEY)
+    if "requestBody" in operation or method == "POST":
+        _describe(responses, _WITH_BODY)
+    calls = _calls(route.dependant)
+    if any(call is signed_in or isinstance(call, _Allows) for call in calls):
+        operation["security"] = [{"session": []}]
+        _describe(responses, _SIGNED_IN)
+    if any(isinstance(call, _Allows) for call in calls):
+        _describe(responses, _PERMITTED)
+
+
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Repeat a request under the same key and get the first answer again",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+
+
+def _replace_validation_error(responses: dict[str, Any]) -> None:
+    """FastAPI documents its own 422 body, which Agora never sends."""
+    if "application/json" in responses.get("422", {}).get("content", {}):
+        del responses["422"]
+
+
+def _describe(responses: dict[str, Any], errors: dict[int, str]) -> None:
+    for status, text in errors.items():
+        response = responses.setdefault(
+            str(status),
+            {"description": "", "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}},
+        )
+        response["description"] = "\n\n".join(filter(None, [response["description"], text]))
+
+
+def _calls(dependant: Dependant) -> list[Any]:
+    found = [dependant.call]
+    for inner in dependant.dependencies:
+        found += _calls(inner)
+    return found

@@ -1,0 +1,113 @@
+"""How Agora's routers are made, and what every route does before and around its handler."""
+
+import re
+from collections.abc import Awaitable, Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from api.errors import PROBLEM_JSON, status_of
+from services.errors import AppError, UnprocessableError
+from services.idempotency import Answer, IdempotencyService, KeyedRequest
+
+API_PREFIX = "/api/v1"
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+# An escaped NUL whose backslash is not itself escaped.
+_ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
+
+
+class NulCharacterError(UnprocessableError):
+    """A NUL character in a path, query or body: no text of ours holds one."""
+
+    code = "nul_character"
+
+    def __init__(self) -> None:
+        super().__init__("The request holds a NUL character.")
+
+
+class AgoraRoute(APIRoute):
+    """Refuses bodies that are no JSON and NUL characters anywhere; gives Idempotency-Key its meaning on every POST."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        takes_body = self.body_field is not None
+
+        async def guarded(request: Request) -> Response:
+            scope = request.scope
+            if b"%00" in scope["query_string"] or b"\0" in scope["path"].encode(errors="replace"):
+                raise NulCharacterError
+            if request.method in ("GET", "HEAD", "DELETE") and not takes_body:
+                return await handle(request)
+            body = await request.body()
+            if body:
+                _check_body(request, body)
+            key = request.headers.get("idempotency-key")
+            if key is None or request.method != "POST":
+                return await handle(request)
+            return await _answer_once(request, key, body, handle)
+
+        return guarded
+
+
+def _check_body(request: Request, body: bytes) -> None:
+    if not _JSON_TYPE.fullmatch(request.headers.get("content-type", "")):
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json.")
+    if b"\0" in body or (b"\\u0000" in body and _ESCAPED_NUL.search(body)):
+        raise NulCharacterError
+
+
+async def _answer_once(request: Request, key: str, body: bytes, handle: Handler) -> Response:
+    """Answer the first request under this key and give the same bytes to every later one."""
+    viewer = request.state.viewer
+    caller = str(viewer.user_id) if viewer else request.state.client.address
+
+    async def work() -> Answer:
+        response = await handle(request)
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in response.raw_headers if name != b"content-length"
+        }
+        return Answer(response.status_code, headers, bytes(response.body))
+
+    keyed = KeyedRequest(key, caller, request.method, request.scope["path"], request.scope["query_string"], body)
+    answer = await IdempotencyService.run(keyed, work=work, secret=request.app.state.settings.secret_bytes)
+    response = Response(answer.body, answer.status)
+    response.raw_headers = [
+        *((name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()),
+        (b"content-length", str(len(answer.body)).encode()),
+    ]
+    if answer.is_replay:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+def make_router(path: str, tag: str) -> APIRouter:
+    """A router below the API's prefix. The app takes its routes over as they are: nesting routers costs on every request."""
+    return APIRouter(
+        prefix=API_PREFIX + path,
+        tags=[tag],
+        route_class=AgoraRoute,
+        generate_unique_id_function=lambda route: route.name,
+    )
+
+
+def refuses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of a route that can raise these errors: one entry per status, naming the codes."""
+    by_status: dict[int | str, list[type[AppError]]] = {}
+    for error in errors:
+        by_status.setdefault(int(status_of(error)), []).append(error)
+    return {status: problem_response(kinds) for status, kinds in by_status.items()}
+
+
+def problem_response(errors: list[type[AppError]]) -> dict[str, Any]:
+    lines = [f"`{error.code}`: {(error.__doc__ or '').strip().splitlines()[0]}" for error in errors]
+    return {
+        "description": "\n\n".join(lines),
+        "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }

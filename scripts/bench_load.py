@@ -1,0 +1,67 @@
+"""A load generator that costs little: keep-alive connections on bare sockets, each sending its requests in turn."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Load:
+    """What one run measured."""
+
+    requests: int = 0
+    seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    statuses: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def per_second(self) -> float:
+        return self.requests / self.seconds
+
+
+async def drive(port: int, request: Callable[[int, str], bytes], *, connections: int, seconds: float) -> Load:
+    """Keep `connections` busy for `seconds`. `request(n, etag)` makes the n-th request; `etag` is that of the answer before."""
+    load = Load()
+    deadline = time.perf_counter() + seconds
+    started = time.perf_counter()
+    await asyncio.gather(*(_keep_asking(port, request, load, lane, deadline) for lane in range(connections)))
+    load.seconds = time.perf_counter() - started
+    return load
+
+
+async def _keep_asking(port: int, request: Callable[[int, str], bytes], load: Load, lane: int, deadline: float) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    number = lane * 1_000_000
+    etag = ""
+    while time.perf_counter() < deadline:
+        sent = time.perf_counter()
+        writer.write(request(number, etag))
+        head = await reader.readuntil(b"\r\n\r\n")
+        status = int(head[9:12])
+        length = 0
+        for line in head.split(b"\r\n"):
+            name = line[:15].lower()
+            if name.startswith(b"content-length:"):
+                length = int(line[15:])
+            elif name.startswith(b"etag:"):
+                etag = line[5:].strip().decode()
+        if length:
+            await reader.readexactly(length)
+        load.requests += 1
+        load.latencies.append(time.perf_counter() - sent)
+        load.statuses[status] = load.statuses.get(status, 0) + 1
+        number += 1
+    writer.close()
+    await writer.wait_closed()
+
+
+def get(path: str, headers: str = "") -> bytes:
+    return f"GET {path} HTTP/1.1\r\nhost: agora\r\n{headers}\r\n".encode()
+
+
+def post(path: str, body: bytes, headers: str = "") -> bytes:
+    head = (
+        f"POST {path} HTTP/1.1\r\nhost: agora\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n{headers}\r\n"
+    )
+    return head.encode() + body

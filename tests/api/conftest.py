@@ -1,0 +1,49 @@
+"""A client on the real application, and people to sign in as."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from api.app import create_app
+from models.database import Database
+from models.users import Role
+from services.mail import MemoryMailer
+from services.settings import Settings
+from tests.factories.users import create_session, create_user
+
+Headers = dict[str, str]
+SignIn = Callable[..., Awaitable[Headers]]
+
+
+@pytest.fixture
+def mailer() -> MemoryMailer:
+    return MemoryMailer()
+
+
+@pytest.fixture
+async def app(settings: Settings, database: Database, mailer: MemoryMailer) -> AsyncIterator[FastAPI]:
+    application = create_app(settings, database=database, mailer=mailer)
+    async with application.router.lifespan_context(application):
+        yield application
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    """Speaks to the application in this process, from 203.0.113.7."""
+    transport = httpx2.ASGITransport(app=app, client=("203.0.113.7", 50_000))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://agora.test") as connected:
+        yield connected
+
+
+@pytest.fixture
+def as_role(database: Database) -> SignIn:
+    """`headers = await as_role(Role.EDITOR)`: the Authorization header of a new person of that role."""
+
+    async def sign_in(role: Role = Role.USER, **over: Any) -> Headers:
+        user = await create_user(role=role, **over)
+        return {"Authorization": f"Bearer {await create_session(user)}"}
+
+    return sign_in
