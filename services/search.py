@@ -1,0 +1,103 @@
+"""Search over a term index: one path for every document that stores `terms`, on either database server.
+
+A query looks its rarest word up by equality alone, which a multikey index on `terms.term` serves everywhere, filters the rest in
+a later stage and scores in the pipeline. Words are cut as they were when stored (`services.terms`), so no character of a query
+has a meaning of its own.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.base import AgoraDocument
+from services.cache import Cache
+from services.pagination import PageRequest
+from services.terms import words
+
+MAX_QUERY_TERMS = 8  # the first of a longer query
+MAX_QUERY_LENGTH = 200  # what the API lets in
+
+# How many documents hold a term. Only decides which term is looked up first, so a minute's staleness costs time, never a result.
+_frequencies: Cache[tuple[str, str], int] = Cache("search_frequencies", ttl=60, size=20_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """The rows of one page, each with its `score`, and how many there are on all."""
+
+    rows: list[dict[str, Any]]
+    total_count: int
+
+
+class SearchService:
+    @staticmethod
+    async def search(
+        document: type[AgoraDocument],
+        query: str,
+        *,
+        where: Mapping[str, Any],
+        fields: Mapping[str, Any],
+        newest: str,
+        page: PageRequest,
+    ) -> Hits:
+        """The documents that hold every word of `query` and meet `where`, best first.
+
+        The score is the sum of the query's terms' weights in the document; ties by the time in the field `newest`, latest first,
+        then by `_id`, highest first. Rows are projected to `fields` (which must keep `newest`). A query without any word that
+        counts finds nothing. One command, and one more for each term of a longer query whose frequency is not known yet.
+        """
+        terms = query_terms(query)
+        if not terms:
+            return Hits([], 0)
+        frequencies = await _frequencies_of(document, terms)
+        rarest_first = sorted(terms, key=lambda term: frequencies[term])
+        pipeline = _search_pipeline(rarest_first, where=where, fields=fields, newest=newest, page=page)
+        [found] = await document.aggregate_rows(pipeline)
+        total: int = found["total"][0]["n"] if found["total"] else 0
+        return Hits(found["rows"], total)
+
+
+def query_terms(query: str) -> list[str]:
+    """The distinct terms of a query, in its order, at most `MAX_QUERY_TERMS`."""
+    return list(dict.fromkeys(words(query)))[:MAX_QUERY_TERMS]
+
+
+async def _frequencies_of(document: type[AgoraDocument], terms: Sequence[str]) -> dict[str, int]:
+    if len(terms) == 1:
+        return {terms[0]: 0}  # nothing to choose from
+    name = document.get_collection_name()
+
+    async def frequency(term: str) -> int:
+        return await _frequencies.get_or_load((name, term), lambda: _count(document, term))
+
+    return dict(zip(terms, await asyncio.gather(*map(frequency, terms)), strict=True))
+
+
+async def _count(document: type[AgoraDocument], term: str) -> int:
+    # As a command: the drivers' `count_documents` is an aggregation, which costs more here.
+    collection = document.collection()
+    answer = await collection.database.command("count", collection.name, query={"terms.term": term})
+    count: int = answer["n"]
+    return count
+
+
+def _search_pipeline(
+    terms: Sequence[str], *, where: Mapping[str, Any], fields: Mapping[str, Any], newest: str, page: PageRequest
+) -> list[dict[str, Any]]:
+    """One row: `{"rows": [{"_id": ..., "title": "Indexes", ..., "score": 12}, ...], "total": [{"n": 42}]}`, total empty for none.
+
+    The later terms stand in an `$and` of equalities: the embedded server finds nothing for an `$all` of several values inside
+    an array of documents.
+    """
+    rarest, *others = terms
+    rest = [dict(where), *({"terms.term": term} for term in others)]
+    weight = {"$cond": [{"$in": ["$$this.term", {"$literal": list(terms)}]}, "$$this.weight", 0]}
+    score = {"$reduce": {"input": "$terms", "initialValue": 0, "in": {"$add": ["$$value", weight]}}}
+    return [
+        {"$match": {"terms.term": rarest}},
+        {"$match": {"$and": rest}},
+        {"$project": {**fields, "score": score}},
+        {"$sort": {"score": -1, newest: -1, "_id": -1}},
+        {"$facet": {"rows": [{"$skip": page.skip}, {"$limit": page.limit}], "total": [{"$count": "n"}]}},
+    ]
