@@ -1,0 +1,151 @@
+"""Recurring work, leased: one worker at a time runs a job, and another takes it over when that one falls silent."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from beanie import PydanticObjectId
+
+from models.base import now as present
+from models.database import DatabaseUnavailableError, DuplicateKeyError, PyMongoError, is_unavailable
+from models.jobs import Job
+from services.errors import InvalidStateError
+
+log = structlog.get_logger(__name__)
+
+Clock = Callable[[], datetime]
+
+
+class JobRunningError(InvalidStateError):
+    """A worker is running the job at this moment."""
+
+    code = "job_running"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The job {name} is running already.")
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class RecurringJob:
+    """What to run and how often. `run` returns a line worth keeping, or None.
+
+    A run may be cut off at any point and begun again by another worker, so every effect of it must bear repetition.
+    """
+
+    name: str
+    every: timedelta
+    run: Callable[[], Awaitable[str | None]]
+    lease: timedelta = timedelta(seconds=30)
+
+
+class JobService:
+    @staticmethod
+    async def list_jobs() -> list[Job]:
+        """Every job that a worker has known, by name."""
+        return [Job.from_row(row) for row in await Job.find_rows({}, sort=[("name", 1)], limit=100)]
+
+    @staticmethod
+    async def register(job: RecurringJob, *, clock: Clock = present) -> None:
+        """Make the job's row, due at once, unless it exists."""
+        with contextlib.suppress(DuplicateKeyError):
+            await Job(name=job.name, next_run_at=clock()).store()
+
+    @staticmethod
+    async def run_if_due(job: RecurringJob, *, clock: Clock = present) -> Job | None:
+        """Run the job if it is due and nobody runs it; the job as it then is, or None when it was not ours to run.
+
+        An error of the job is logged and kept as `last_error`, and the job stays on schedule. The lease is renewed meanwhile;
+        when it cannot be, the run is cancelled before another worker may begin. Cancelling the caller gives the job back.
+        """
+        return await _run(job, {"next_run_at": {"$lte": clock()}}, clock)
+
+    @staticmethod
+    async def run_now(job: RecurringJob, *, clock: Clock = present) -> Job:
+        """Run the job whether or not it is due. Raises JobRunningError while a worker runs it."""
+        await JobService.register(job, clock=clock)
+        finished = await _run(job, {}, clock)
+        if finished is None:
+            raise JobRunningError(job.name)
+        return finished
+
+
+async def _run(job: RecurringJob, condition: dict[str, object], clock: Clock) -> Job | None:
+    # A fresh owner for every run: one that lost its lease cannot renew or finish what another has taken since.
+    owner = PydanticObjectId()
+    asked = time.monotonic()
+    started = clock()
+    taken = await Job.change(
+        {"name": job.name, **condition, "$or": [{"leased_until": None}, {"leased_until": {"$lte": started}}]},
+        {"$set": {"owner": owner, "leased_until": started + job.lease, "last_started_at": started}},
+    )
+    if taken is None:
+        return None
+    try:
+        result, error = await _leased_run(job, owner, asked, clock)
+    except asyncio.CancelledError:
+        with contextlib.suppress(PyMongoError):
+            await Job.change({"name": job.name, "owner": owner}, {"$set": {"owner": None, "leased_until": None}})
+        raise
+    finished = clock()
+    report = {"last_finished_at": finished, "last_result": result, "last_error": error}
+    schedule = {"owner": None, "leased_until": None, "next_run_at": max(finished, started + job.every)}
+    return await _report(job, owner, {"$set": {**report, **schedule}, "$inc": {"run_count": 1}})
+
+
+async def _report(job: RecurringJob, owner: PydanticObjectId, update: dict[str, object]) -> Job | None:
+    """The finished job, written down once; a database that is away is given as long as the lease may last."""
+    deadline = time.monotonic() + job.lease.total_seconds()
+    while True:
+        try:
+            return await Job.change({"name": job.name, "owner": owner}, update)
+        except PyMongoError as error:
+            if not is_unavailable(error) or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.2)
+
+
+async def _leased_run(job: RecurringJob, owner: PydanticObjectId, asked: float, clock: Clock) -> tuple[str | None, str | None]:
+    """The run's result and error. Raises CancelledError when the caller is cancelled or the lease is lost."""
+    run = asyncio.ensure_future(job.run())
+    renewal = asyncio.create_task(_renew(job, owner, asked, clock))
+    try:
+        await asyncio.wait({run, renewal}, return_when=asyncio.FIRST_COMPLETED)
+        if not run.done():
+            log.warning("job_lease_lost", job=job.name)
+            return None, "the lease was lost"
+        return run.result(), None
+    except (PyMongoError, DatabaseUnavailableError) as error:
+        log.warning("job_failed", job=job.name, reason=type(error).__name__)
+        return None, f"{type(error).__name__}: {error}"[:500]
+    except Exception as error:
+        log.exception("job_failed", job=job.name)
+        return None, f"{type(error).__name__}: {error}"[:500]
+    finally:
+        for task in (run, renewal):
+            task.cancel()
+        await asyncio.gather(run, renewal, return_exceptions=True)
+
+
+async def _renew(job: RecurringJob, owner: PydanticObjectId, asked: float, clock: Clock) -> None:
+    """Prolong the lease while the job runs; returns when it is lost, or about to be over with the database away.
+
+    Measured on the monotonic clock from before the lease was asked for, so it ends here before it ends anywhere else.
+    """
+    seconds = job.lease.total_seconds()
+    held_until = asked + seconds
+    while time.monotonic() < held_until - seconds / 10:
+        await asyncio.sleep(seconds / 4)
+        asked = time.monotonic()
+        try:
+            async with asyncio.timeout(max(0.01, held_until - seconds / 10 - asked)):
+                renewed = await Job.change({"name": job.name, "owner": owner}, {"$set": {"leased_until": clock() + job.lease}})
+        except (TimeoutError, PyMongoError):
+            continue
+        if renewed is None:
+            return
+        held_until = asked + seconds

@@ -1,0 +1,205 @@
+"""Every stored counter and what it counts: recounted in the database, compared, and mended on request."""
+
+import dataclasses
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from beanie import PydanticObjectId
+
+from models.base import AgoraDocument
+from models.blog.comments import Comment, CommentStatus
+from models.blog.posts import Post, PostRevision, PostSlug, PostStatus, PostViews
+from models.blog.taxonomy import Category, Tag
+from models.database import DuplicateKeyError, Session, run_transaction
+from models.social import Follow, Like, LikeKind
+from models.users import User
+
+BATCH = 500  # documents compared at a time: what bounds the memory of a run
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StoredCounter:
+    """A field that repeats what can be counted elsewhere, and where its truth lies."""
+
+    document: type[AgoraDocument]
+    field: str
+    source: type[AgoraDocument]
+    owner: str  # the source's field that names the document
+    where: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # which rows of the source count
+    summed: str | None = None  # the source's field to add up; None counts rows
+    owner_is_list: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.document.Settings.name}.{self.field}"  # type: ignore[attr-defined]  # every document names its collection
+
+
+_PUBLISHED = {"status": PostStatus.PUBLISHED}
+_APPROVED = {"status": CommentStatus.APPROVED}
+
+COUNTERS = (
+    StoredCounter(User, "posts_count", Post, "author_id", _PUBLISHED),
+    StoredCounter(User, "followers_count", Follow, "following_id"),
+    StoredCounter(User, "following_count", Follow, "follower_id"),
+    StoredCounter(Category, "posts_count", Post, "category_id", _PUBLISHED),
+    StoredCounter(Tag, "usage_count", Post, "tag_ids", _PUBLISHED, owner_is_list=True),
+    StoredCounter(Post, "likes_count", Like, "subject_id", {"kind": LikeKind.POST}),
+    StoredCounter(Post, "comments_count", Comment, "post_id", _APPROVED),
+    StoredCounter(Post, "views_count", PostViews, "post_id", summed="views_count"),
+    StoredCounter(Comment, "likes_count", Like, "subject_id", {"kind": LikeKind.COMMENT}),
+    StoredCounter(Comment, "replies_count", Comment, "parent_id", _APPROVED),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Drift:
+    """One place where what is stored is not what follows from the rest."""
+
+    collection: str
+    id: PydanticObjectId
+    field: str
+    stored: int | str | None
+    counted: int | str
+
+
+class ReconcileService:
+    @staticmethod
+    async def drift() -> AsyncIterator[Drift]:
+        """Everything that does not add up, by counter and id; nothing when all is well.
+
+        Safe beside a running Agora: what looks wrong in a first pass is counted again within one snapshot before it is
+        reported.
+        """
+        for counter in COUNTERS:
+            async for row in _counter_drift(counter):
+                yield row
+        async for row in _structure_drift():
+            yield row
+
+    @staticmethod
+    async def repair(row: Drift) -> bool:
+        """Store what was counted; false when the place has changed since it was reported, and is then left alone."""
+        if row.collection == Post.Settings.name and row.field == "slug":
+            return await _claim_slug(row)
+        if row.collection == Post.Settings.name and row.field == "revision":
+            return await _keep_revision(row)
+        counter = next(counter for counter in COUNTERS if counter.name == f"{row.collection}.{row.field}")
+        # Counters do not move `updated_at`: readers' copies of the document stay good.
+        result = await counter.document.collection().update_one(
+            {"_id": row.id, row.field: row.stored}, {"$set": {row.field: row.counted}}
+        )
+        repaired: bool = result.modified_count == 1
+        return repaired
+
+
+async def _counter_drift(counter: StoredCounter) -> AsyncIterator[Drift]:
+    async for rows in _batches(counter.document, {counter.field: 1}):
+        counted = await _recount(counter, [row["_id"] for row in rows])
+        for row in rows:
+            if row.get(counter.field) != counted.get(row["_id"], 0):
+                confirmed = await _confirmed(counter, row["_id"])
+                if confirmed is not None:
+                    yield confirmed
+
+
+async def _batches(document: type[AgoraDocument], fields: Mapping[str, Any]) -> AsyncIterator[list[dict[str, Any]]]:
+    """All rows of a collection, a batch at a time in the order of their ids."""
+    after: Mapping[str, Any] = {}
+    while True:
+        rows = await document.find_rows(after, fields, sort=[("_id", 1)], limit=BATCH)
+        if not rows:
+            return
+        yield rows
+        after = {"_id": {"$gt": rows[-1]["_id"]}}
+
+
+def recount_pipeline(counter: StoredCounter, ids: Sequence[PydanticObjectId]) -> list[dict[str, Any]]:
+    """Rows `{"_id": <document's id>, "counted": 3}`, none for documents with nothing to count."""
+    listed = {counter.owner: {"$in": list(ids)}}
+    # The owner alone first, the rest in a stage of its own: the embedded server uses an index only for a filter it covers whole.
+    stages: list[dict[str, Any]] = [{"$match": listed}, {"$match": dict(counter.where)}]
+    if counter.owner_is_list:
+        stages += [{"$project": {counter.owner: 1}}, {"$unwind": f"${counter.owner}"}, {"$match": listed}]
+    amount = f"${counter.summed}" if counter.summed else 1
+    return [*stages, {"$group": {"_id": f"${counter.owner}", "counted": {"$sum": amount}}}]
+
+
+async def _recount(
+    counter: StoredCounter, ids: Sequence[PydanticObjectId], session: Session | None = None
+) -> dict[PydanticObjectId, int]:
+    rows = await counter.source.aggregate_rows(recount_pipeline(counter, ids), session=session)
+    return {row["_id"]: row["counted"] for row in rows}
+
+
+async def _confirmed(counter: StoredCounter, id: PydanticObjectId) -> Drift | None:
+    """The drift as one snapshot shows it; None when it was only a write passing by, or the document is gone."""
+
+    async def look(session: Session) -> Drift | None:
+        row = await counter.document.find_row({"_id": id}, {counter.field: 1}, session=session)
+        if row is None:
+            return None
+        counted = (await _recount(counter, [id], session)).get(id, 0)
+        stored = row.get(counter.field)
+        if stored == counted:
+            return None
+        return Drift(counter.document.get_collection_name(), id, counter.field, stored, counted)
+
+    return await run_transaction(look)
+
+
+async def _structure_drift() -> AsyncIterator[Drift]:
+    """Posts whose slug is not theirs in the register of slugs, and posts whose present content is no kept revision."""
+    async for posts in _batches(Post, {"slug": 1, "revision": 1}):
+        slugs = await PostSlug.find_rows({"slug": {"$in": [post["slug"] for post in posts]}}, {"slug": 1, "post_id": 1})
+        owners = {row["slug"]: row["post_id"] for row in slugs}
+        revisions = await PostRevision.find_rows(
+            {"post_id": {"$in": [post["_id"] for post in posts]}}, {"post_id": 1, "number": 1}
+        )
+        kept = {(row["post_id"], row["number"]) for row in revisions}
+        for post in posts:
+            if owners.get(post["slug"]) == post["_id"] and newest.get(post["_id"]) == post["revision"]:
+                continue
+            for row in await run_transaction(partial(_look_at_post, id=post["_id"])):
+                yield row
+
+
+async def _look_at_post(session: Session, *, id: PydanticObjectId) -> list[Drift]:
+    post = await Post.find_row({"_id": id}, {"slug": 1, "revision": 1}, session=session)
+    if post is None:
+        return []
+    found = []
+    claim = await PostSlug.find_row({"slug": post["slug"]}, {"post_id": 1}, session=session)
+    if claim is None or claim["post_id"] != id:
+        owner = "nobody's" if claim is None else f"post {claim['post_id']}'s"
+        found.append(Drift(Post.get_collection_name(), id, "slug", post["slug"], owner))
+    if await PostRevision.find_row({"post_id": id, "number": post["revision"]}, {"_id": 1}, session=session) is None:
+        found.append(Drift(Post.get_collection_name(), id, "revision", post["revision"], "not kept"))
+    return found
+
+
+async def _claim_slug(row: Drift) -> bool:
+    """Enter the post's slug into the register, unless it is another post's there: a person must rename one of the two."""
+    post = await Post.find_row({"_id": row.id}, {"slug": 1})
+    if post is None or post["slug"] != row.stored:
+        return False
+    try:
+        await PostSlug(slug=post["slug"], post_id=row.id).store()
+    except DuplicateKeyError:
+        return False
+    return True
+
+
+async def _keep_revision(row: Drift) -> bool:
+    found = await Post.find_row({"_id": row.id})
+    if found is None or found["revision"] != row.stored:
+        return False
+    post = Post.from_row(found)
+    revision = PostRevision(
+        post_id=post.id, number=post.revision, editor_id=None, title=post.title, content=post.content, excerpt=post.excerpt
+    )
+    try:
+        await revision.store()
+    except DuplicateKeyError:
+        return False
+    return True

@@ -1,0 +1,95 @@
+"""The worker: which jobs and consumers there are, and the loop that keeps them going through every outage."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from functools import partial
+
+import structlog
+
+from models.database import DatabaseUnavailableError, PyMongoError, watch
+from models.events import Event
+from services.events import Consumer, EventService
+from services.jobs import JobService, RecurringJob
+
+log = structlog.get_logger(__name__)
+
+PUMP = "events"
+PUMP_LEASE = timedelta(seconds=6)  # how long events wait after the worker that numbered them was killed
+IDLE_SECONDS = 1.0  # without a word from the change stream, look anyway this often
+LONGEST_PAUSE = 2.0
+
+
+class WorkerService:
+    @staticmethod
+    async def run(jobs: Sequence[RecurringJob], consumers: Sequence[Consumer]) -> None:
+        """Run the jobs as they fall due and hand events to the consumers, until cancelled.
+
+        Any number of workers may run at once: leases decide who does what. A database that is away is waited for.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            for job in [*jobs, event_pump(consumers)]:
+                tasks.create_task(_through_outages(job.name, partial(_keep, job)))
+
+
+def event_pump(consumers: Sequence[Consumer]) -> RecurringJob:
+    """The job that numbers events and delivers them. It never finishes: whoever holds its lease is the pump."""
+
+    async def pump() -> str | None:
+        wake = asyncio.Event()
+        listener = asyncio.create_task(_through_outages("event stream", partial(_listen, wake)))
+        try:
+            while True:
+                wake.clear()
+                await _pump_dry(consumers)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        await wake.wait()
+        finally:
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
+
+    return RecurringJob(PUMP, timedelta(0), pump, PUMP_LEASE)
+
+
+async def _pump_dry(consumers: Sequence[Consumer]) -> None:
+    """Deliver until nothing moves. An outage ends this round, not the lease: the pump goes on where it was."""
+    try:
+        while await EventService.pump(consumers):
+            pass
+    except (PyMongoError, DatabaseUnavailableError) as error:
+        log.warning("event_pump_waits_for_database", reason=type(error).__name__)
+
+
+async def _listen(wake: asyncio.Event) -> None:
+    """Set `wake` whenever an event is recorded."""
+    async with watch(Event.collection(), [{"$match": {"operationType": "insert"}}]) as stream:
+        while True:
+            await stream.next()
+            wake.set()
+
+
+async def _keep(job: RecurringJob) -> None:
+    """Run one job whenever it is due. Asks for the row at most once a second while it waits."""
+    await JobService.register(job)
+    while True:
+        if await JobService.run_if_due(job) is None:
+            await asyncio.sleep(IDLE_SECONDS)
+
+
+async def _through_outages(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Repeat `work` whenever it fails for want of the database, or for a reason nobody thought of, with growing pauses."""
+    loop = asyncio.get_running_loop()
+    failures = 0
+    while True:
+        begun = loop.time()
+        try:
+            await work()
+        except (PyMongoError, DatabaseUnavailableError) as error:
+            log.warning("worker_waits_for_database", part=name, reason=type(error).__name__)
+        except Exception:
+            log.exception("worker_part_failed", part=name)
+        failures = 0 if loop.time() - begun > 10 else failures + 1
+        await asyncio.sleep(random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, 0.1 * 2**failures))  # jitter, no secret

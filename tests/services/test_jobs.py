@@ -1,0 +1,298 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from beanie import PydanticObjectId
+from pymongo.errors import AutoReconnect
+
+from models.base import now
+from models.database import Database, run_transaction
+from models.events import Event, EventType
+from models.jobs import Job
+from services.events import Consumer, EventService
+from services.jobs import JobRunningError, JobService, RecurringJob
+from services.worker import PUMP, WorkerService, event_pump
+
+pytestmark = pytest.mark.usefixtures("database")
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def make_job(run: Callable[[], Awaitable[str | None]], **over: timedelta) -> RecurringJob:
+    return RecurringJob("tidy", over.get("every", HOUR), run, over.get("lease", timedelta(seconds=30)))
+
+
+async def stored() -> Job:
+    row = await Job.find_row({"name": "tidy"})
+    assert row is not None
+    return Job.from_row(row)
+
+
+class Runs:
+    """Counts its runs, and how many were at work at once at most."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.count = 0
+        self.most_at_once = 0
+        self._now = 0
+        self._seconds = seconds
+
+    async def __call__(self) -> str | None:
+        self.count += 1
+        self._now += 1
+        self.most_at_once = max(self.most_at_once, self._now)
+        try:
+            await asyncio.sleep(self._seconds)
+        finally:
+            self._now -= 1
+        return f"run {self.count}"
+
+
+class TestRunIfDue:
+    async def test_due_job_runs_and_is_due_again_an_hour_after_it_began(self) -> None:
+        runs = Runs()
+        job = make_job(runs)
+        await JobService.register(job, clock=lambda: NOON)
+
+        await JobService.run_if_due(job, clock=lambda: NOON + timedelta(minutes=5))
+
+        after = await stored()
+        assert runs.count == 1
+        assert (after.run_count, after.last_result, after.last_error) == (1, "run 1", None)
+        assert after.last_started_at == NOON + timedelta(minutes=5)
+        assert after.next_run_at == NOON + timedelta(minutes=65)
+        assert (after.owner, after.leased_until) == (None, None)
+
+    async def test_job_that_is_not_due_is_left_alone(self) -> None:
+        runs = Runs()
+        job = make_job(runs)
+        await JobService.register(job, clock=lambda: NOON)
+        before = await stored()
+
+        assert await JobService.run_if_due(job, clock=lambda: NOON - timedelta(seconds=1)) is None
+
+        assert runs.count == 0
+        assert await stored() == before
+
+    async def test_failing_job_keeps_its_error_and_its_schedule(self) -> None:
+        async def fail() -> str | None:
+            raise RuntimeError("no disk")
+
+        job = make_job(fail)
+        await JobService.register(job, clock=lambda: NOON)
+
+        await JobService.run_if_due(job, clock=lambda: NOON)
+
+        after = await stored()
+        assert after.last_error == "RuntimeError: no disk"
+        assert after.next_run_at == NOON + HOUR
+        assert after.leased_until is None
+
+    async def test_race_of_fifty_workers_runs_a_due_job_once(self) -> None:
+        for round in range(5):
+            runs = Runs(0.02)
+            job = make_job(runs)
+            at = NOON + 2 * round * HOUR
+
+            async def due(at: datetime = at, job: RecurringJob = job) -> Job | None:
+                await JobService.register(job, clock=lambda: at)
+                return await JobService.run_if_due(job, clock=lambda: at)
+
+            finished = await asyncio.gather(*(due() for _ in range(50)))
+
+            assert runs.count == 1
+            assert sum(job is not None for job in finished) == 1
+            assert (await stored()).run_count == round + 1
+
+    async def test_job_of_a_killed_worker_is_taken_over_when_its_lease_is_over(self) -> None:
+        runs = Runs()
+        job = make_job(runs)
+        await JobService.register(job, clock=lambda: NOON)
+        await Job.change({"name": "tidy"}, {"$set": {"owner": PydanticObjectId(), "leased_until": NOON + timedelta(seconds=30)}})
+
+        assert await JobService.run_if_due(job, clock=lambda: NOON + timedelta(seconds=29)) is None
+        assert await JobService.run_if_due(job, clock=lambda: NOON + timedelta(seconds=30)) is not None
+        assert runs.count == 1
+
+    async def test_lease_is_renewed_while_the_job_runs(self) -> None:
+        runs = Runs(0.9)
+        job = make_job(runs, lease=timedelta(seconds=0.4))
+        await JobService.register(job)
+
+        first = asyncio.create_task(JobService.run_if_due(job))
+        others = []
+        while not first.done():
+            await asyncio.sleep(0.05)
+            others.append(await JobService.run_if_due(job))
+
+        assert (await first) is not None
+        assert len(others) > 10
+        assert set(others) == {None}
+        assert (runs.count, runs.most_at_once) == (1, 1)
+
+    async def test_worker_that_lost_its_lease_stops_and_does_not_report(self) -> None:
+        runs = Runs(30)
+        job = make_job(runs, lease=timedelta(seconds=0.4))
+        await JobService.register(job)
+        mine = asyncio.create_task(JobService.run_if_due(job))
+        await asyncio.sleep(0.05)
+        other = PydanticObjectId()
+        await Job.change({"name": "tidy"}, {"$set": {"owner": other}})
+
+        assert await asyncio.wait_for(mine, 2) is None
+
+        after = await stored()
+        assert (after.owner, after.run_count) == (other, 0)
+
+    async def test_cancelled_worker_gives_the_job_back_at_once(self) -> None:
+        job = make_job(Runs(30))
+        await JobService.register(job)
+        mine = asyncio.create_task(JobService.run_if_due(job))
+        await asyncio.sleep(0.1)
+
+        mine.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await mine
+
+        after = await stored()
+        assert (after.owner, after.leased_until, after.run_count) == (None, None, 0)
+        quick = Runs()
+        assert await JobService.run_if_due(make_job(quick)) is not None
+        assert quick.count == 1
+
+
+class TestRunNow:
+    async def test_runs_a_job_that_is_not_due(self) -> None:
+        runs = Runs()
+        job = make_job(runs)
+        await JobService.register(job, clock=lambda: NOON)
+        await JobService.run_if_due(job, clock=lambda: NOON)
+
+        finished = await JobService.run_now(job, clock=lambda: NOON + timedelta(minutes=1))
+
+        assert (runs.count, finished.run_count, finished.last_result) == (2, 2, "run 2")
+        assert [job.name for job in await JobService.list_jobs()] == ["tidy"]
+
+    async def test_refuses_while_a_worker_runs_it(self) -> None:
+        job = make_job(Runs(30))
+        running = asyncio.create_task(JobService.run_now(job))
+        await asyncio.sleep(0.1)
+        before = await stored()
+
+        with pytest.raises(JobRunningError) as refused:
+            await JobService.run_now(job)
+
+        assert refused.value.code == "job_running"
+        assert await stored() == before
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def record(number: int) -> None:
+    await run_transaction(
+        lambda session: EventService.record(session, EventType.USER_CREATED, "user:1", payload={"number": number})
+    )
+
+
+class Seen:
+    """A consumer that notes what it saw, and when."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.news = asyncio.Event()
+        self.consumer = Consumer("seen", {EventType.USER_CREATED}, self.handle)
+
+    async def handle(self, event: Event) -> None:
+        self.numbers.append(event.payload["number"])
+        self.news.set()
+
+
+class TestWorker:
+    async def test_event_reaches_its_consumer_within_200_ms(self) -> None:
+        seen = Seen()
+        worker = asyncio.create_task(WorkerService.run([], [seen.consumer]))
+        try:
+            await record(0)
+            await asyncio.wait_for(seen.news.wait(), 5)
+            await asyncio.sleep(0.5)  # the stream is open by now
+            delays = []
+            for number in range(1, 6):
+                seen.news.clear()
+                await record(number)
+                begun = asyncio.get_running_loop().time()
+                await asyncio.wait_for(seen.news.wait(), 5)
+                delays.append(asyncio.get_running_loop().time() - begun)
+            assert sorted(delays)[2] < 0.2
+            assert seen.numbers == [0, 1, 2, 3, 4, 5]
+        finally:
+            worker.cancel()
+            await asyncio.gather(worker, return_exceptions=True)
+
+    async def test_two_workers_share_the_jobs_and_one_of_them_pumps(self) -> None:
+        seen, runs = Seen(), Runs(0.05)
+        job = make_job(runs, every=timedelta(seconds=0.2))
+        workers = [asyncio.create_task(WorkerService.run([job], [seen.consumer])) for _ in range(2)]
+        for number in range(20):
+            await record(number)
+            await asyncio.sleep(0.05)
+        workers[0].cancel()
+        await asyncio.gather(workers[0], return_exceptions=True)
+        await record(20)
+        try:
+            async with asyncio.timeout(5):
+                while len(seen.numbers) < 21:
+                    seen.news.clear()
+                    await seen.news.wait()
+        finally:
+            workers[1].cancel()
+            await asyncio.gather(workers[1], return_exceptions=True)
+
+        assert seen.numbers == list(range(21))
+        assert runs.most_at_once == 1
+        assert runs.count >= 2
+        names = [job.name for job in await JobService.list_jobs()]
+        assert names == [PUMP, "tidy"]
+
+    async def test_consumer_that_fails_does_not_stop_the_others(self) -> None:
+        async def fail(event: Event) -> None:
+            raise RuntimeError("down")
+
+        seen = Seen()
+        failing = Consumer("failing", {EventType.USER_CREATED}, fail)
+        worker = asyncio.create_task(WorkerService.run([], [failing, seen.consumer]))
+        await record(1)
+        try:
+            await asyncio.wait_for(seen.news.wait(), 5)
+        finally:
+            worker.cancel()
+            await asyncio.gather(worker, return_exceptions=True)
+        assert seen.numbers == [1]
+
+    async def test_database_that_goes_away_is_waited_for(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen = Seen()
+        real = EventService.pump
+        outages = 3
+
+        async def shaky(consumers: list[Consumer], *, now: datetime | None = None) -> int:
+            nonlocal outages
+            if outages:
+                outages -= 1
+                raise AutoReconnect("gone")
+            return await real(consumers, now=now)
+
+        monkeypatch.setattr(EventService, "pump", staticmethod(shaky))
+        worker = asyncio.create_task(WorkerService.run([], [seen.consumer]))
+        await record(1)
+        try:
+            await asyncio.wait_for(seen.news.wait(), 8)
+        finally:
+            worker.cancel()
+            await asyncio.gather(worker, return_exceptions=True)
+        assert outages == 0
+        assert (now() - (await JobService.list_jobs())[0].updated_at) < timedelta(seconds=5)
+
+
+async def test_pump_is_a_leased_job_of_six_seconds() -> None:
+    assert event_pump([]).lease == timedelta(seconds=6)
