@@ -7,7 +7,6 @@ from typing import Any
 import structlog
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from services.mail import Mailer, make_mailer
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
@@ -19,6 +18,7 @@ from api.routes import ROUTERS
 from models.database import Database
 from models.documents import DOCUMENTS
 from services.indexes import IndexDrift, IndexService
+from services.mail import Mailer, make_mailer
 from services.pagination import CursorCodec
 from services.settings import Settings
 

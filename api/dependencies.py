@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from beanie import PydanticObjectId
 from fastapi import Depends, Path, Query, Request
-from services.mail import Mailer
 
 from api.conditional import named_revision, required_revision
 from services.errors import UnauthenticatedError
+from services.mail import Mailer
 from services.pagination import MAX_LIMIT, CursorCodec, PageRequest
 from services.settings import Settings
 from services.users.permissions import Permission, Viewer
@@ -41,7 +41,7 @@ class _Allows:
 
 
 def Allowed(permission: Permission) -> Any:
-    """Refuse with 401 who is not signed in, with 403 who lacks the permission: `Annotated[Viewer, Allowed(...)]`."""
+    """A dependency that refuses with 401 who is not signed in, and with 403 who lacks the permission."""
     return Depends(_Allows(permission))
 
 

@@ -27,7 +27,7 @@ from models.base import now
 from models.blog.posts import Post, PostStatus
 from models.users import User
 from scripts.bench_load import Load, drive, get, post
-from scripts.connection import connected, embedded_settings, Launch
+from scripts.connection import Launch, connected, embedded_settings
 from scripts.embedded import EmbeddedServer
 from scripts.seed import seed
 from services.indexes import IndexService

@@ -1,4 +1,4 @@
-"""The bare program Agora is measured against: raw ASGI routes on the driver, as few commands as it can without a cache.
+"""What Agora is measured against: raw ASGI routes on the driver, as few commands as it can do with and no cache.
 
 It has no middleware, checks nothing, knows no one, and answers the same bytes' worth of the same data. Started by `scripts.bench`.
 """
