@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from beanie import PydanticObjectId
+from pydantic import BaseModel, ConfigDict, Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from models.base import AgoraDocument
@@ -19,6 +20,8 @@ class Follow(AgoraDocument):
         indexes = [
             # At most one follow per pair; also whom a person follows, for the feed.
             IndexModel([("follower_id", ASCENDING), ("following_id", ASCENDING)], name="follower_following_unique", unique=True),
+            # Whom a person follows, newest first.
+            IndexModel([("follower_id", ASCENDING), ("_id", DESCENDING)], name="follower_newest"),
             # A person's followers, newest first.
             IndexModel([("following_id", ASCENDING), ("_id", DESCENDING)], name="following_newest"),
         ]
@@ -46,3 +49,21 @@ class Like(AgoraDocument):
             # Likes of a kind within a time window, for popularity.
             IndexModel([("kind", ASCENDING), ("created_at", ASCENDING)], name="kind_created"),
         ]
+
+
+class LikeState(BaseModel):
+    """Whether the viewer likes a thing now, and how many people do."""
+
+    model_config = ConfigDict(frozen=True)
+
+    liked: bool
+    likes_count: int = Field(examples=[12])
+
+
+class FollowState(BaseModel):
+    """Whether the viewer follows a person now, and how many people do."""
+
+    model_config = ConfigDict(frozen=True)
+
+    is_following: bool
+    followers_count: int = Field(examples=[12])
