@@ -7,7 +7,6 @@ from typing import Any
 
 from beanie import PydanticObjectId
 from bson.errors import InvalidId
-from email_validator import EmailNotValidError, validate_email
 
 from models.base import now as present
 from models.blog.comments import BanKind, CommentBan, CommentBanRead
@@ -17,6 +16,7 @@ from services.audit import AuditService
 from services.cache import Cache
 from services.errors import ConflictError, NotFoundError, PermissionDeniedError, RuleViolatedError
 from services.pagination import Page, PageRequest, page_of
+from services.users.identity import InvalidEmailError, normalize_email
 from services.users.permissions import ROLE_PERMISSIONS, Permission, Viewer
 
 
@@ -160,19 +160,14 @@ def ban_key(kind: BanKind, value: str) -> str:
         except InvalidId as error:
             raise InvalidBanError("This is not a user's id.") from error
     if kind is BanKind.EMAIL:
-        return f"{kind}:{normalize_email(value)}"
+        try:
+            return f"{kind}:{normalize_email(value).normalized}"
+        except InvalidEmailError as error:
+            raise InvalidBanError(error.detail) from error
     network = _network(value)
     if network is None:
         raise InvalidBanError("This is not a network address.")
     return f"{kind}:{network}"
-
-
-def normalize_email(value: str) -> str:
-    """The one spelling by which a mail address is compared. Raises InvalidBanError."""
-    try:
-        return validate_email(value, check_deliverability=False).normalized.casefold()
-    except EmailNotValidError as error:
-        raise InvalidBanError("This is not a mail address.") from error
 
 
 def _network(address: str) -> str | None:

@@ -10,7 +10,7 @@ from models.base import now as present
 from models.blog.comments import Comment, CommentRead, CommentStatus, CommentThread
 from models.database import Session, run_transaction
 from models.events import EventType
-from services.blog.bans import BanService, InvalidBanError, normalize_email
+from services.blog.bans import BanService
 from services.blog.comment_states import (
     CommentDeletedError,
     CommentNotFoundError,
@@ -39,6 +39,7 @@ from services.events import EventService
 from services.markdown import render_comment
 from services.pagination import CursorCodec, CursorPage, PageRequest
 from services.settings import Settings
+from services.users.identity import InvalidEmailError, normalize_email
 from services.users.permissions import Permission, Viewer
 from services.users.sessions import ClientInfo
 
@@ -290,8 +291,8 @@ def _checked_name(name: str) -> str:
 
 def _checked_email(email: str) -> str:
     try:
-        return normalize_email(email)
-    except InvalidBanError as error:
+        return normalize_email(email).normalized
+    except InvalidEmailError as error:
         raise InvalidCommentError(error.detail) from error
 
 
