@@ -10,6 +10,7 @@ import os
 import secrets
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.database import Database, PyMongoError
 from models.documents import DOCUMENTS
-from scripts.embedded import EmbeddedServer, EmbeddedServerError, running_server
+from scripts.embedded import EmbeddedServer, LaunchError, running_server
 from services.settings import Environment, Settings
 
 
@@ -30,34 +31,45 @@ class Launch(BaseSettings):
     data: Path = Path(".agora")
     environment: Environment = Environment.DEVELOPMENT
     secret_key: SecretStr | None = None
+    base_url: str | None = None
     mongodb_uri: str | None = Field(default=None, validation_alias=AliasChoices("MONGODB_URI", "DATABASE_URL"))
 
 
 def embedded_settings(launch: Launch, uri: str, **values: Any) -> Settings:
-    """The settings of an Agora on an embedded server. In development the secret is made once and kept beside the data."""
-    if launch.secret_key is None and launch.environment is Environment.DEVELOPMENT:
-        values["secret_key"] = SecretStr(_kept_secret(launch.data))
-    return Settings(mongodb_uri=uri, embedded=True, **values)
+    """The settings of an Agora on the embedded server at `uri`. In development the secret is made once and kept with the data."""
+    values = {**_development_secret(launch), "embedded": True, **values}
+    return Settings(mongodb_uri=uri, **values)
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Settings whose database is there to be used, and the server that this process started for it, if it did."""
+
+    settings: Settings
+    server: EmbeddedServer | None = None
 
 
 @contextlib.contextmanager
-def settings_with_database() -> Iterator[Settings]:
-    """Settings whose database is there to be used: found, or started and stopped afterwards."""
+def reach_database(*, alone: bool = False, url: str | None = None) -> Iterator[Reached]:
+    """Find the database, or start one and stop it afterwards. `url` is where Agora is reached unless AGORA_BASE_URL says.
+
+    With `alone`, a running Agora on the same data folder is an error instead of a help. Raises LaunchError, and
+    ValidationError for settings that are refused, the latter before anything is started.
+    """
     launch = Launch()
+    values = {"base_url": url} if url is not None and launch.base_url is None else {}
     if launch.mongodb_uri is not None:
-        if launch.secret_key is None and launch.environment is Environment.DEVELOPMENT:
-            yield Settings(secret_key=SecretStr(_kept_secret(launch.data)))
-        else:
-            yield Settings()
+        yield Reached(Settings(**_development_secret(launch), **values))
         return
-    running = running_server(launch.data)
+    running = None if alone else running_server(launch.data)
     if running is not None:
-        yield embedded_settings(launch, running)
+        yield Reached(embedded_settings(launch, running, **values))
         return
+    embedded_settings(launch, "mongodb://127.0.0.1", **values)
     server = EmbeddedServer(launch.data)
     server.start()
     try:
-        yield embedded_settings(launch, server.uri)
+        yield Reached(embedded_settings(launch, server.uri, **values), server)
     finally:
         server.stop()
 
@@ -84,8 +96,8 @@ def run_connected(work: Callable[[Settings], Awaitable[int]]) -> NoReturn:
             return await work(settings)
 
     with explained():
-        with settings_with_database() as settings:
-            code = asyncio.run(connect_and_work(settings))
+        with reach_database() as reached:
+            code = asyncio.run(connect_and_work(reached.settings))
         raise SystemExit(code)
 
 
@@ -94,14 +106,14 @@ def explained() -> Iterator[None]:
     """Turn what a person can put right into one sentence on the error output and exit code 1."""
     try:
         yield
-    except (EmbeddedServerError, PyMongoError, ValidationError) as error:
+    except (LaunchError, PyMongoError, ValidationError) as error:
         print(explanation(error), file=sys.stderr)
         raise SystemExit(1) from None
 
 
-def explanation(error: EmbeddedServerError | PyMongoError | ValidationError) -> str:
+def explanation(error: LaunchError | PyMongoError | ValidationError) -> str:
     """One sentence that says what to do."""
-    if isinstance(error, EmbeddedServerError):
+    if isinstance(error, LaunchError):
         return str(error)
     if isinstance(error, PyMongoError):
         return f"The database does not answer: {str(error).partition(', Timeout')[0]}"
@@ -110,6 +122,13 @@ def explanation(error: EmbeddedServerError | PyMongoError | ValidationError) -> 
         name = "_".join(str(part) for part in entry["loc"]).upper()
         reasons.append(f"{name}: {entry['msg']}" if name else entry["msg"].removeprefix("Value error, "))
     return "The settings cannot be used: " + "; ".join(reasons)
+
+
+def _development_secret(launch: Launch) -> dict[str, Any]:
+    """In development the secret is made once and kept beside the data; elsewhere it must be given."""
+    if launch.secret_key is not None or launch.environment is not Environment.DEVELOPMENT:
+        return {}
+    return {"secret_key": SecretStr(_kept_secret(launch.data))}
 
 
 def _kept_secret(folder: Path) -> str:

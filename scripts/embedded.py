@@ -32,8 +32,12 @@ LONGEST_PAUSE = 5.0
 STEADY_SECONDS = 30.0  # a server that lived this long is restarted without further back-off
 
 
-class EmbeddedServerError(Exception):
-    """The embedded server cannot serve; the message is one sentence for the person who started it."""
+class LaunchError(Exception):
+    """Agora cannot start; the message is one sentence for the person who started it."""
+
+
+class EmbeddedServerError(LaunchError):
+    """The embedded server cannot serve."""
 
 
 class DataFolderBusyError(EmbeddedServerError):

@@ -49,6 +49,7 @@ COUNTERS = (
     StoredCounter(Post, "views_count", PostViews, "post_id", summed="views_count"),
     StoredCounter(Comment, "likes_count", Like, "subject_id", {"kind": LikeKind.COMMENT}),
     StoredCounter(Comment, "replies_count", Comment, "parent_id", _APPROVED),
+    StoredCounter(Comment, "descendants_count", Comment, "ancestor_ids", _APPROVED, owner_is_list=True),
 )
 
 
@@ -153,10 +154,13 @@ async def _structure_drift() -> AsyncIterator[Drift]:
     async for posts in _batches(Post, {"slug": 1, "revision": 1}):
         slugs = await PostSlug.find_rows({"slug": {"$in": [post["slug"] for post in posts]}}, {"slug": 1, "post_id": 1})
         owners = {row["slug"]: row["post_id"] for row in slugs}
-        revisions = await PostRevision.find_rows(
-            {"post_id": {"$in": [post["_id"] for post in posts]}}, {"post_id": 1, "number": 1}
+        revisions = await PostRevision.aggregate_rows(
+            [
+                {"$match": {"post_id": {"$in": [post["_id"] for post in posts]}}},
+                {"$group": {"_id": "$post_id", "newest": {"$max": "$number"}}},
+            ]
         )
-        kept = {(row["post_id"], row["number"]) for row in revisions}
+        newest = {row["_id"]: row["newest"] for row in revisions}
         for post in posts:
             if owners.get(post["slug"]) == post["_id"] and newest.get(post["_id"]) == post["revision"]:
                 continue

@@ -11,8 +11,11 @@ import structlog
 
 from models.database import DatabaseUnavailableError, PyMongoError, watch
 from models.events import Event
+from services.blog.lifecycle import PublishingService
+from services.blog.reading import REFERENCE_CONSUMER
 from services.events import Consumer, EventService
 from services.jobs import JobService, RecurringJob
+from services.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -20,6 +23,31 @@ PUMP = "events"
 PUMP_LEASE = timedelta(seconds=6)  # how long events wait after the worker that numbered them was killed
 IDLE_SECONDS = 1.0  # without a word from the change stream, look anyway this often
 LONGEST_PAUSE = 2.0
+
+
+def make_jobs(settings: Settings) -> list[RecurringJob]:
+    """Every recurring job of Agora."""
+    return [
+        RecurringJob("publish_due_posts", timedelta(seconds=10), _publish_due_posts),
+        RecurringJob("purge_trashed_posts", timedelta(days=1), _purge_trashed_posts),
+    ]
+
+
+def make_consumers(settings: Settings) -> list[Consumer]:
+    """Every durable consumer of events."""
+    return [REFERENCE_CONSUMER]
+
+
+async def _publish_due_posts() -> str:
+    return f"{await PublishingService.publish_due()} posts published or archived"
+
+
+async def _purge_trashed_posts() -> str:
+    purged = batch = await PublishingService.purge_due()
+    while batch:
+        batch = await PublishingService.purge_due()
+        purged += batch
+    return f"{purged} posts purged"
 
 
 class WorkerService:

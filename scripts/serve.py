@@ -1,0 +1,169 @@
+"""`make run`: database, sample data, API and worker in one command, and a clean end to all of them."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import Annotated
+
+import structlog
+import typer
+import uvicorn
+import uvloop
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from api.app import create_app
+from scripts.connection import Reached, connected, explained, reach_database
+from scripts.embedded import LaunchError
+from services.indexes import IndexService
+from services.logs import configure_logs
+from services.settings import Environment, Settings
+from services.worker import WorkerService, make_consumers, make_jobs
+
+GRACE_SECONDS = 7  # for requests in flight; with the database's two seconds an end takes less than ten
+CONNECTIONS = 1000  # beyond, uvicorn answers 503 by itself
+FRAME_BYTES = 65_536
+
+console = Console()
+log = structlog.get_logger(__name__)
+
+
+def main(
+    port: Annotated[int, typer.Option(min=1, max=65_535)] = 8000,
+    host: Annotated[str, typer.Option(help="The address to listen on; behind a proxy or in a container 0.0.0.0")] = "127.0.0.1",
+    seed: Annotated[bool, typer.Option(help="In development, fill an empty database with the sample data")] = True,
+) -> None:
+    """Serve Agora until SIGINT or SIGTERM; exits 0 then, and 1 with one sentence when it cannot start."""
+    # Until the loop handles them, both signals unwind the stack, so that what was started is stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with explained(), contextlib.suppress(KeyboardInterrupt), bound_socket(host, port) as listener:
+        url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+        with reach_database(alone=True, url=url) as reached:
+            configure_logs(reached.settings.log_level, style="console" if sys.stderr.isatty() else "json")
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(run(reached, listener, url, seed=seed))
+
+
+class PortTakenError(LaunchError):
+    """Something else listens on the port, or it may not be listened on."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"Agora cannot listen on {host}:{port} ({reason}): choose another port with PORT={port + 1}.")
+
+
+@contextlib.contextmanager
+def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
+    """The port, taken before anything else is started. Raises PortTakenError."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise PortTakenError(host, port, (error.strerror or str(error)).lower()) from error
+        yield listener
+
+
+class ApiServer(uvicorn.Server):
+    """uvicorn with the worker beside it, and with signals left to `run`."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._announce = announce
+        self._worker: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # Not before the lifespan has bound the documents, which the worker uses as well.
+        await super().startup(sockets)
+        if self._settings.worker_in_process:
+            self._worker = asyncio.create_task(WorkerService.run(make_jobs(self._settings), make_consumers(self._settings)))
+        self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._worker is not None:
+            await ended(self._worker)
+        await super().shutdown(sockets)
+
+
+async def run(reached: Reached, listener: socket.socket, url: str, *, seed: bool) -> None:
+    """Prepare the database, then serve until a signal; a second one does not wait for requests in flight."""
+    settings = reached.settings
+    api = api_server(settings, lambda: announce(url, reached))
+    supervisor = asyncio.create_task(reached.server.supervise()) if reached.server else None
+    work = asyncio.create_task(_prepare_and_serve(reached, api, listener, seed=seed))
+
+    def stop() -> None:
+        if api.started:
+            api.force_exit = api.should_exit
+            api.should_exit = True
+        else:
+            work.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    try:
+        await work
+    except asyncio.CancelledError:
+        return
+    finally:
+        if supervisor is not None:
+            await ended(supervisor)
+
+
+async def _prepare_and_serve(reached: Reached, api: ApiServer, listener: socket.socket, *, seed: bool) -> None:
+    settings = reached.settings
+    async with connected(settings) as database:
+        if reached.server is not None:
+            await database.release_orphans()
+        for row in await IndexService.create_missing():
+            log.warning("index_drift", kind=row.kind, collection=row.collection, index=row.index)
+        if seed and settings.environment is Environment.DEVELOPMENT:
+            pass  # TODO seed
+    await api.serve([listener])
+
+
+def api_server(settings: Settings, announce: Callable[[], None]) -> ApiServer:
+    config = uvicorn.Config(
+        create_app(settings),
+        loop="none",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=FRAME_BYTES,
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,  # `trusted_proxies` decides, in one place
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    return ApiServer(config, settings, announce)
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait until it is over."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def announce(url: str, reached: Reached) -> None:
+    """Print where everything is, and who can sign in."""
+    places = Table.grid(padding=(0, 2))
+    places.add_row("API docs", f"{url}/docs")
+    places.add_row("Dashboard", f"{url}/dashboard (comes with a later release)")
+    places.add_row("Health", f"{url}/readyz")
+    places.add_row("Database", f"embedded, in {reached.server.folder}" if reached.server else "MONGODB_URI")
+    console.print(Panel(places, title=f"Agora runs on {url}", subtitle="Ctrl-C stops it", expand=False))
+    if reached.server is not None and reached.server.notice:
+        console.print(reached.server.notice)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,43 @@
+"""`make worker`: the background jobs and event consumers alone, beside any number of API processes and other workers."""
+
+import asyncio
+import signal
+import sys
+
+import structlog
+import typer
+
+from scripts.connection import Reached, connected, explained, reach_database
+from services.indexes import IndexService
+from services.logs import configure_logs
+from services.worker import WorkerService, make_consumers, make_jobs
+
+log = structlog.get_logger(__name__)
+
+
+def main() -> None:
+    """Work until SIGINT or SIGTERM; exits 0 then."""
+    with explained(), reach_database() as reached:
+        configure_logs(reached.settings.log_level, style="console" if sys.stderr.isatty() else "json")
+        asyncio.run(run(reached))
+
+
+async def run(reached: Reached) -> None:
+    settings = reached.settings
+    async with connected(settings):
+        await IndexService.create_missing()
+        jobs, consumers = make_jobs(settings), make_consumers(settings)
+        tasks = [asyncio.create_task(WorkerService.run(jobs, consumers))]
+        if reached.server is not None:
+            tasks.append(asyncio.create_task(reached.server.supervise()))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, tasks[0].cancel)
+        log.info("worker_started", jobs=[job.name for job in jobs], consumers=[consumer.name for consumer in consumers])
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
