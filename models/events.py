@@ -19,6 +19,7 @@ class EventType(StrEnum):
     EMAIL_CHANGE_REQUESTED = "email_change.requested"  # payload: token_id
     USER_CREATED = "user.created"
     USER_UPDATED = "user.updated"
+    PASSWORD_CHANGED = "user.password_changed"
     USER_DEACTIVATED = "user.deactivated"
     USER_SESSIONS_REVOKED = "user.sessions_revoked"  # payload: session_ids, or none for all
     USER_FOLLOWED = "user.followed"

@@ -9,6 +9,8 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from models.base import AgoraDocument, UtcDatetime
 
+USERNAME_PATTERN = r"[a-z0-9_-]{3,50}"
+
 
 class Role(StrEnum):
     """What a person may do, highest rank first; `services.users.permissions` gives each role its permissions."""
@@ -25,11 +27,11 @@ class Role(StrEnum):
 class User(AgoraDocument):
     """A person. Author, customer and the like are roles or profiles on this identity, never another login."""
 
-    username: str  # lower case; what people see and link to
+    username: str = Field(pattern=rf"^{USERNAME_PATTERN}$")  # lower case; what people see and link to; never changes
     email: str  # as its owner writes it
     email_normalized: str  # what uniqueness and login go by
-    first_name: str
-    last_name: str
+    first_name: str = Field(max_length=50)
+    last_name: str = Field(max_length=50)
     password_hash: str
     role: Role = Role.USER
     is_active: bool = True
@@ -38,7 +40,8 @@ class User(AgoraDocument):
     last_login_at: UtcDatetime | None = None
     login_count: int = 0
     failed_login_attempts: int = 0
-    locked_until: UtcDatetime | None = None
+    locked_until: UtcDatetime | None = None  # by failures; a device known to the owner is counted apart
+    suspended_until: UtcDatetime | None = None  # by staff; holds on every device
     # Public profile
     bio: str = ""
     avatar_url: str | None = None
@@ -48,6 +51,8 @@ class User(AgoraDocument):
     posts_count: int = 0  # published posts
     followers_count: int = 0
     following_count: int = 0
+    # Written by whatever may remove a super_admin, on all of them, so that two such acts collide and are decided one by one.
+    guard: int = 0
     revision: int = 1  # of what the owner may edit; counters do not move it
 
     class Settings:
@@ -68,7 +73,11 @@ class User(AgoraDocument):
         return f"{self.first_name} {self.last_name}".strip()
 
     def is_locked(self, now: UtcDatetime) -> bool:
-        return self.locked_until is not None and now < self.locked_until
+        """Whether a login from a strange device is refused, be it for failures or by staff."""
+        return self.is_suspended(now) or (self.locked_until is not None and now < self.locked_until)
+
+    def is_suspended(self, now: UtcDatetime) -> bool:
+        return self.suspended_until is not None and now < self.suspended_until
 
 
 class Registration(AgoraDocument):
@@ -124,8 +133,8 @@ class AccountToken(AgoraDocument):
 class LoginSession(AgoraDocument):
     """One signed-in device. Holds what authorisation needs, so that a request costs one read.
 
-    The copies of name and role cannot go stale: changing the role ends the sessions, changing the name rewrites them, each in
-    the transaction of the change.
+    The copies of name and role cannot go stale: a username never changes, and changing the role ends the sessions in the same
+    transaction.
     """
 
     user_id: PydanticObjectId
@@ -148,12 +157,16 @@ class LoginSession(AgoraDocument):
             IndexModel([("expires_at", ASCENDING)], name="expires_at_ttl", expireAfterSeconds=0),
         ]
 
+    def is_expired(self, now: UtcDatetime) -> bool:
+        return now >= self.expires_at
+
 
 class LoginRecord(AgoraDocument):
-    """One attempt to sign in to an existing account; kept 90 days."""
+    """One attempt to sign in; kept 90 days. Attempts on accounts that do not exist are kept alike, under an id nobody has."""
 
     user_id: PydanticObjectId
     succeeded: bool
+    has_locked: bool = False  # this failure was the one that locked the account
     address: str
     user_agent: str
     expires_at: UtcDatetime
@@ -215,6 +228,8 @@ class UserAccount(UserProfile):
     last_name: str
     is_active: bool
     is_verified: bool
+    locked_until: datetime | None = Field(description="Too many failed logins: strange devices are refused until then")
+    suspended_until: datetime | None = Field(description="Suspended by staff until then")
     last_login_at: datetime | None
     login_count: int
     updated_at: datetime
@@ -242,6 +257,7 @@ class LoginRecordRead(BaseModel):
 
     id: PydanticObjectId
     succeeded: bool
+    has_locked: bool = Field(description="True for the failure that locked the account")
     address: str = Field(examples=["203.0.113.7"])
     user_agent: str
     created_at: datetime

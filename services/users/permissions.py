@@ -60,3 +60,7 @@ class Viewer:
         """Raises PermissionDeniedError."""
         if not self.can(permission):
             raise PermissionDeniedError
+
+
+SYSTEM = Viewer(PydanticObjectId("000000000000000000000001"), "system", Role.SUPER_ADMIN)
+"""Scripts and jobs that act for nobody. Never the viewer of a request; the audit log names no actor for it."""
