@@ -57,7 +57,7 @@ def reach_database(*, alone: bool = False, url: str | None = None) -> Iterator[R
     ValidationError for settings that are refused, the latter before anything is started.
     """
     launch = Launch()
-    values = {"base_url": url} if url is not None and launch.base_url is None else {}
+    values: dict[str, Any] = {"base_url": url} if url is not None and launch.base_url is None else {}
     if launch.mongodb_uri is not None:
         yield Reached(Settings(**_development_secret(launch), **values))
         return
