@@ -35,6 +35,7 @@ __all__ = [
     "duplicate_index",
     "is_unavailable",
     "run_transaction",
+    "start_again",
     "watch",
 ]
 
@@ -136,6 +137,11 @@ def is_unavailable(error: BaseException) -> bool:
     if isinstance(error, DatabaseUnavailableError | ConnectionFailure):
         return True
     return isinstance(error, PyMongoError) and error.timeout
+
+
+def start_again(reason: str) -> OperationFailure:
+    """An error for work inside a transaction that found it was overtaken: raised there, it makes the transaction start again."""
+    return OperationFailure(reason, _WRITE_CONFLICT, {"errorLabels": ["TransientTransactionError"]})
 
 
 def duplicate_index(error: DuplicateKeyError) -> str:

@@ -62,3 +62,18 @@ class TagName(BaseModel):
     id: PydanticObjectId
     name: str = Field(examples=["MongoDB"])
     slug: str = Field(examples=["mongodb"])
+
+
+class CategoryRead(CategoryName):
+    """A category as its list shows it."""
+
+    description: str
+    is_active: bool
+    posts_count: int = Field(description="Published posts", examples=[12])
+    revision: int
+
+
+class TagRead(TagName):
+    """A tag as the list of popular ones shows it."""
+
+    usage_count: int = Field(description="Published posts", examples=[7])

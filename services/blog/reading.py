@@ -21,6 +21,7 @@ from models.users import AuthorName, User
 from services.cache import Cache
 from services.errors import NotFoundError
 from services.events import Consumer
+from services.users.permissions import Permission, Viewer
 
 Row = Mapping[str, Any]
 
@@ -73,6 +74,18 @@ async def get_published_post(
     return row
 
 
+async def get_editable_post(post_id: PydanticObjectId, *, viewer: Viewer, session: Session | None = None) -> Post:
+    """A post of any status that the viewer may change: a writer their own, an editor all. Raises PostNotFoundError."""
+    row = await Post.find_row({"_id": post_id}, session=session)
+    if row is None or not may_edit(row["author_id"], viewer):
+        raise PostNotFoundError(post_id)
+    return Post.from_row(row)
+
+
+def may_edit(author_id: PydanticObjectId, viewer: Viewer) -> bool:
+    return viewer.can(Permission.EDIT_ANY_POST) or (viewer.user_id == author_id and viewer.can(Permission.WRITE_POSTS))
+
+
 async def to_summaries(rows: Sequence[Row]) -> list[PostSummary]:
     """The posts of `rows` (read with `SUMMARY_FIELDS`), in their order."""
     names = await _names_for(rows)
@@ -87,6 +100,13 @@ async def to_read(row: Row) -> PostRead:
 async def to_edit(row: Row) -> PostEdit:
     """The post of a row read with `EDIT_FIELDS`, or of a whole one."""
     return PostEdit.model_validate(_shown(row, _EDIT, await _names_for([row])))
+
+
+async def author_names(author_ids: Iterable[PydanticObjectId]) -> dict[PydanticObjectId, AuthorName]:
+    """The people of these ids by id, without those who are gone. No command when the cache knows them all, else one."""
+    rows = [{"author_id": author_id, "category_id": None, "tag_ids": ()} for author_id in author_ids]
+    names = await _names_for(rows)
+    return {key: name for key, name in names.items() if isinstance(name, AuthorName)}
 
 
 def stamp_of(post: PostSummary) -> str:
