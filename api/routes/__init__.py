@@ -2,4 +2,7 @@
 
 from fastapi import APIRouter
 
-ROUTERS: list[APIRouter] = []
+from api.routes import syndication
+from api.routes.blog import discovery
+
+ROUTERS: list[APIRouter] = [discovery.router, syndication.router]
