@@ -125,15 +125,13 @@ class CommentService:
 
         async def work(session: Session) -> None:
             await comment.store(session=session)
+            subject, payload = f"comment:{comment.id}", event_payload(comment)
+            await EventService.record(session, EventType.COMMENT_CREATED, subject, actor_id=comment.author_id, payload=payload)
             if comment.status is CommentStatus.APPROVED:
                 await count_comment(comment, 1, session=session)
-            await EventService.record(
-                session,
-                EventType.COMMENT_CREATED,
-                f"comment:{comment.id}",
-                actor_id=comment.author_id,
-                payload=event_payload(comment),
-            )
+                await EventService.record(
+                    session, EventType.COMMENT_APPROVED, subject, actor_id=comment.author_id, payload=payload
+                )
 
         # One that waits changes nothing that others write.
         await run_transaction(work, hot=[post_id] if comment.status is CommentStatus.APPROVED else [])
