@@ -15,7 +15,9 @@ from services.blog.lifecycle import PublishingService
 from services.blog.reading import REFERENCE_CONSUMER
 from services.events import Consumer, EventService
 from services.jobs import JobService, RecurringJob
+from services.mail import make_mailer
 from services.settings import Settings
+from services.users.mails import account_mail_consumer
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +37,7 @@ def make_jobs(settings: Settings) -> list[RecurringJob]:
 
 def make_consumers(settings: Settings) -> list[Consumer]:
     """Every durable consumer of events."""
-    return [REFERENCE_CONSUMER]
+    return [account_mail_consumer(settings, make_mailer(settings)), REFERENCE_CONSUMER]
 
 
 async def _publish_due_posts() -> str:
