@@ -17,7 +17,7 @@ from beanie import PydanticObjectId
 from models.base import now as present
 from models.database import DuplicateKeyError, PyMongoError, Session, run_transaction
 from models.idempotency import IdempotentAnswer
-from services.errors import ConflictError, RuleViolatedError
+from services.errors import ConflictError, RuleViolatedError, UnprocessableError
 
 MAX_KEY_LENGTH = 255
 CLAIM_FOR = timedelta(seconds=60)
@@ -33,8 +33,8 @@ class InvalidIdempotencyKeyError(RuleViolatedError):
         super().__init__(f"An Idempotency-Key has 1 to {MAX_KEY_LENGTH} visible ASCII characters.")
 
 
-class IdempotencyKeyReusedError(RuleViolatedError):
-    """The key was used before, for a request that said something else. Answered 422, as the draft standard has it."""
+class IdempotencyKeyReusedError(UnprocessableError):
+    """The key was used before, for a request that said something else."""
 
     code = "idempotency_key_reused"
 

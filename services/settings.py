@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     site_title: str = "Agora"
     views_flush_seconds: float = 1.0
 
+    # Live activity
+    live_poll_seconds: float = Field(default=0.25, ge=0, description="How often a process looks for new events; 0: never")
+
     # Worker
     worker_in_process: bool = Field(default=True, description="Run jobs and consumers inside the API process")
 

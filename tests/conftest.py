@@ -38,6 +38,7 @@ def settings(server: EmbeddedServer) -> Settings:
         anonymous_requests=100_000,
         user_requests=100_000,
         worker_in_process=False,
+        live_poll_seconds=0,  # it would be counted against query budgets; tests of it turn it on
     )
 
 
