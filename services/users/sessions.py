@@ -105,15 +105,20 @@ class SessionService:
         return [_read(LoginSession.from_row(row), viewer) for row in rows if now < row["expires_at"]]
 
     @staticmethod
-    async def extend(viewer: Viewer, *, settings: Settings, now: datetime | None = None) -> SessionRead:
-        """Give the viewer's own session its full life from now. A session that is over stays over: UnauthenticatedError."""
+    async def extend(
+        session_id: PydanticObjectId | None, *, viewer: Viewer, settings: Settings, now: datetime | None = None
+    ) -> SessionRead:
+        """Give one of the viewer's sessions its full life from now.
+
+        Raises SessionNotFoundError for somebody else's, and for one that is over: it stays over.
+        """
         now = now or present()
         extended = await LoginSession.change(
-            {"_id": viewer.session_id, "user_id": viewer.user_id, "expires_at": {"$gt": now}},
+            {"_id": session_id, "user_id": viewer.user_id, "expires_at": {"$gt": now}},
             {"$set": {"expires_at": now + timedelta(hours=settings.session_hours), "last_seen_at": now}},
         )
         if extended is None:
-            raise UnauthenticatedError
+            raise SessionNotFoundError(session_id)
         _known.invalidate([extended.token_hash])
         return _read(extended, viewer)
 

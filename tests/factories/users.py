@@ -1,5 +1,6 @@
 """People and their sessions, with valid and deterministic defaults."""
 
+import re
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -7,14 +8,19 @@ from typing import Any
 from models.base import now as present
 from models.database import Session, run_transaction
 from models.users import LoginSession, Role, User
+from services.events import EventService
+from services.mail import MemoryMailer, Message
 from services.settings import Settings
+from services.users.inputs import NewAccount
+from services.users.mails import account_mail_consumer
+from services.users.passwords import UNUSABLE_HASH, PasswordService
 from services.users.permissions import Viewer
 from services.users.sessions import ClientInfo, NewSession, SessionService
 
 _numbers = count(1)
 
 CLIENT = ClientInfo("203.0.113.7", "Test/1.0")
-UNUSABLE_HASH = "!"
+PASSWORD = "correct horse battery"
 
 
 def make_user(**over: Any) -> User:
@@ -58,3 +64,35 @@ async def create_session(user: User, *, now: datetime | None = None) -> str:
 
 def viewer_of(user: User, session: LoginSession | None = None) -> Viewer:
     return Viewer(user.id, user.username, user.role, session.id if session is not None else None)
+
+
+async def create_login_user(*, settings: Settings, password: str = PASSWORD, **over: Any) -> User:
+    """A person who can sign in with `PASSWORD`."""
+    return await create_user(password_hash=await PasswordService.hash(password, settings=settings), **over)
+
+
+def new_account(**over: Any) -> NewAccount:
+    """A wish for an account."""
+    number = next(_numbers)
+    defaults = {
+        "username": f"person{number}",
+        "email": f"person{number}@example.com",
+        "first_name": "Jane",
+        "last_name": "Doe",
+        "password": PASSWORD,
+    }
+    return NewAccount(**{**defaults, **over})
+
+
+async def deliver_mail(settings: Settings, mailer: MemoryMailer) -> list[Message]:
+    """Let the account mail consumer work off what is due; returns what it sent."""
+    before = len(mailer.sent)
+    await EventService.pump([account_mail_consumer(settings, mailer)])
+    return mailer.sent[before:]
+
+
+def token_in(message: Message) -> str:
+    """The token of the link in a mail."""
+    found = re.search(r"token=(\S+)", message.text)
+    assert found is not None
+    return found.group(1)

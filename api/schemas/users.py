@@ -1,0 +1,82 @@
+"""What account routes take, and what a login answers."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, Field, StringConstraints
+
+from api.schemas.base import Input
+from models.users import Role, UserAccount
+from services.users.inputs import EmailText, NewAccount, NewUser, PasswordText, ProfileChanges
+
+Token = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class Register(Input, NewAccount): ...
+
+
+class UserCreate(Input, NewUser): ...
+
+
+class ProfileUpdate(Input, ProfileChanges): ...
+
+
+class TokenInput(Input):
+    token: Token = Field(description="From the mailed link")
+
+
+class LoginInput(Input):
+    login: EmailText = Field(description="Username or e-mail address", examples=["janedoe"])
+    password: PasswordText = Field(examples=["correct horse battery"])
+    device_token: Token | None = Field(
+        default=None, description="From an earlier login on this device, where no cookies are kept", examples=[None]
+    )
+
+
+class ForgotPassword(Input):
+    email: EmailText = Field(examples=["jane@example.com"])
+
+
+class ResetPassword(TokenInput):
+    new_password: PasswordText = Field(description="8 to 256 characters")
+
+
+class ChangePassword(Input):
+    current_password: PasswordText
+    new_password: PasswordText = Field(description="8 to 256 characters")
+
+
+class ChangeEmail(Input):
+    new_email: EmailText = Field(examples=["jane@example.org"])
+    password: PasswordText = Field(description="The current password")
+
+
+class DeleteAccount(Input):
+    password: PasswordText = Field(description="The current password")
+
+
+class RoleChange(Input):
+    role: Role
+
+
+class Lock(Input):
+    minutes: int = Field(default=30, ge=1, le=525_600, description="How long nobody may sign in")
+
+
+class Accepted(BaseModel):
+    """The request was taken; what follows is sent by mail, if anything follows."""
+
+    detail: str = Field(examples=["If that is possible, a mail is on its way."])
+
+
+class LoginRead(BaseModel):
+    """An open session. `token` goes into `Authorization: Bearer`; it is told only here."""
+
+    token: str
+    expires_at: datetime
+    device_token: str = Field(description="Send it with later logins from this device; browsers have it as a cookie")
+    user: UserAccount
+
+
+class RevokedSessions(BaseModel):
+    revoked_count: int = Field(description="Sessions that were ended", examples=[2])
