@@ -15,9 +15,13 @@ from api.middleware.edge import EdgeMiddleware
 from api.middleware.identity import IdentityMiddleware
 from api.openapi import DESCRIPTION, build_openapi
 from api.routes import ROUTERS
+from api.web import pages
 from models.database import Database
 from models.documents import DOCUMENTS
+from services.blog.reading import REFERENCE_CONSUMER
+from services.blog.views import ViewCounter
 from services.indexes import IndexDrift, IndexService
+from services.live import LiveHub
 from services.mail import Mailer, make_mailer
 from services.pagination import CursorCodec
 from services.settings import Settings
@@ -43,10 +47,13 @@ def create_app(settings: Settings, *, database: Database | None = None, mailer: 
     app.state.cursors = CursorCodec(settings.secret_bytes)
     app.state.mailer = mailer or make_mailer(settings)
     app.state.given_database = database
+    app.state.views = ViewCounter(settings.secret_bytes)
+    app.state.live = LiveHub(listeners=[REFERENCE_CONSUMER])
     errors.install(app)
     for router in [health.router, *ROUTERS]:
         app.router.routes.extend(router.routes)
     documentation.install(app)
+    pages.install(app)
     return app
 
 
@@ -65,6 +72,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
         app.state.database = app.state.given_database or await _open_database(app.state.settings, stack)
         app.state.index_drift = await _create_indexes()
+        await stack.enter_async_context(app.state.views.running(app.state.settings.views_flush_seconds))
+        await stack.enter_async_context(app.state.live.running(poll_seconds=app.state.settings.live_poll_seconds))
         yield
 
 
@@ -90,7 +99,6 @@ def _middleware(settings: Settings) -> list[Middleware]:
         Middleware(
             EdgeMiddleware,
             max_body_bytes=settings.max_body_bytes,
-            policies=documentation.POLICIES,
             transport_security=settings.is_production,
         )
     ]

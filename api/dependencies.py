@@ -7,6 +7,7 @@ from beanie import PydanticObjectId
 from fastapi import Depends, Path, Query, Request
 
 from api.conditional import named_revision, required_revision
+from services.blog.views import Visit
 from services.errors import UnauthenticatedError
 from services.mail import Mailer
 from services.pagination import MAX_LIMIT, CursorCodec, PageRequest
@@ -65,6 +66,11 @@ def _client(request: Request) -> ClientInfo:
     return client
 
 
+def _visit(request: Request) -> Visit:
+    client = _client(request)
+    return Visit(request.app.state.views, client.address, client.user_agent)
+
+
 def _page(
     page: Annotated[int, Query(ge=1, le=10_000, description="Page number, from 1")] = 1,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items per page")] = 20,
@@ -78,6 +84,7 @@ Config = Annotated[Settings, Depends(_settings)]
 Cursors = Annotated[CursorCodec, Depends(_cursors)]
 Mail = Annotated[Mailer, Depends(_mailer)]
 Client = Annotated[ClientInfo, Depends(_client)]
+ThisVisit = Annotated[Visit, Depends(_visit)]
 Paging = Annotated[PageRequest, Depends(_page)]
 Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the stretch before")]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items to return")]

@@ -53,7 +53,8 @@ def install(app: FastAPI) -> None:
     app.mount(_ASSETS, StaticFiles(directory=_ASSET_FOLDER), name="documentation_assets")
 
     async def page(request: Request) -> Response:
-        return HTMLResponse(PAGES[request.url.path])
+        path = request.scope["path"]
+        return HTMLResponse(PAGES[path], headers={"Content-Security-Policy": POLICIES[path]})
 
     for path in PAGES:
         app.add_route(path, page, include_in_schema=False)

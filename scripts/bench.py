@@ -27,6 +27,7 @@ from models.base import now
 from models.blog.posts import Post, PostStatus
 from models.users import User
 from scripts.bench_load import Load, drive, get, post
+from scripts.bench_middleware import middleware_cost
 from scripts.connection import Launch, connected, embedded_settings
 from scripts.embedded import EmbeddedServer
 from scripts.seed import seed
@@ -213,6 +214,8 @@ def main(rounds: int = 5, seconds: float = 4.0, only: str = "") -> None:
                             f"{ours.p95_ms:.1f}",
                         )
                 console.print(table)
+                without, layered = middleware_cost(settings)
+                console.print(f"a route that does nothing: FastAPI {without:.0f} us, with all of Agora's layers {layered:.0f} us")
                 console.print(f"resident: Agora {agora.resident_mib():.0f} MiB, bare {bare.resident_mib():.0f} MiB")
         finally:
             server.stop()

@@ -1,6 +1,6 @@
 """What Agora is measured against: raw ASGI routes on the driver, as few commands as it can do with and no cache.
 
-It has no middleware, checks nothing, knows no one, and answers the same bytes' worth of the same data. Started by `scripts.bench`.
+It has no middleware, checks nothing, knows no one, and answers with the same data. Started by `scripts.bench`.
 """
 
 import os

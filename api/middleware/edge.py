@@ -20,7 +20,7 @@ log = structlog.get_logger("api.access")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.\-]{8,64}")
 
 # Answers of the API hold data: they are not to be framed, sniffed, or run as a page.
-_API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
+_API_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _SECURITY_HEADERS: list[tuple[bytes, bytes]] = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"strict-origin-when-cross-origin"),
@@ -32,12 +32,11 @@ _TRANSPORT_SECURITY = (b"strict-transport-security", b"max-age=31536000; include
 
 
 class EdgeMiddleware:
-    """See the module. `policies` maps path prefixes of pages to their Content-Security-Policy."""
+    """See the module. Pages bring a Content-Security-Policy of their own; every other answer gets the strictest."""
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int, policies: dict[str, str], transport_security: bool) -> None:
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, transport_security: bool) -> None:
         self.app = app
         self.max_body_bytes = max_body_bytes
-        self.policies = {prefix: policy.encode() for prefix, policy in policies.items()}
         self.headers = [*_SECURITY_HEADERS, _TRANSPORT_SECURITY] if transport_security else _SECURITY_HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +56,8 @@ class EdgeMiddleware:
                 status = message["status"]
                 headers = message.setdefault("headers", [])
                 headers.append((b"x-request-id", request_id.encode()))
-                headers.append((b"content-security-policy", self._policy(scope["path"])))
+                if not any(name == b"content-security-policy" for name, _ in headers):
+                    headers.append(_API_POLICY)
                 headers.extend(self.headers)
                 limit = scope["state"].get("rate_limit")
                 if limit is not None:
@@ -81,12 +81,6 @@ class EdgeMiddleware:
             route = getattr(scope.get("route"), "path", None) or "unmatched"
             observe_request(scope["method"], route, status, seconds)
             log.info("request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 2))
-
-    def _policy(self, path: str) -> bytes:
-        for prefix, policy in self.policies.items():
-            if path.startswith(prefix):
-                return policy
-        return _API_POLICY
 
     def _limited(self, receive: Receive) -> Receive:
         """Counts a body that does not say its length, and refuses it where it passes the limit."""
