@@ -84,10 +84,13 @@ class EmbeddedServer:
             _end_orphan(self.folder)
             if self.log_file.exists() and self.log_file.stat().st_size > LOG_BYTES:
                 self.log_file.replace(self.log_file.with_suffix(".log.1"))
-            begin = self._spawn(command)
-            deadline = time.monotonic() + READY_SECONDS
-            while not self._is_ready(begin, deadline):
-                time.sleep(0.02)
+            try:
+                self._spawn_and_wait(command)
+            except EmbeddedServerError:
+                if not self._put_unfinished_store_aside():
+                    raise
+                self._spawn_and_wait(command)
+            self._finished_mark.touch()
         except BaseException:
             self.stop()
             raise
@@ -136,6 +139,24 @@ class EmbeddedServer:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    @property
+    def _finished_mark(self) -> Path:
+        return self.folder / "created"
+
+    def _spawn_and_wait(self, command: list[str]) -> None:
+        begin = self._spawn(command)
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._is_ready(begin, deadline):
+            time.sleep(0.02)
+
+    def _put_unfinished_store_aside(self) -> bool:
+        """True when the store was being created by a start that was killed; it never served, and the server cannot open it."""
+        data = self.folder / "data"
+        if self._finished_mark.exists() or not data.is_dir():
+            return False
+        data.replace(self.folder / f"data.unfinished-{time.time_ns()}")
+        return True
 
     def _command(self) -> list[str]:
         scripts = Path(sysconfig.get_path("scripts"))

@@ -1,0 +1,111 @@
+"""Real Agora processes for the tests of the launcher."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(folder: Path, **over: str) -> dict[str, str]:
+    """What a script runs with: its own data folder, and nothing of Agora's from the outside."""
+    outside = {key: value for key, value in os.environ.items() if not key.startswith(("AGORA_", "MONGODB_", "DATABASE_"))}
+    return {**outside, "AGORA_DATA": str(folder), "PYTHONPATH": str(ROOT), **over}
+
+
+def run_script(folder: Path, name: str, *arguments: str, **over: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"scripts.{name}", *arguments]
+    return subprocess.run(
+        command, env=environment(folder, **over), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def wait_until(condition: Callable[[], Any], seconds: float) -> bool:
+    """Whether the condition came true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+    except FileNotFoundError:
+        return False
+
+
+class Agora:
+    """One `make run` on a folder, without sample data."""
+
+    def __init__(self, folder: Path, *, port: int | None = None, **over: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.port = port or free_port()
+        self.output = folder / f"agora-{time.monotonic_ns()}.out"
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=15)
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "scripts.serve", "--port", str(self.port), "--no-seed"],
+                env=environment(folder, **over),
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def ready(self) -> "Agora":
+        """Wait until it answers."""
+
+        def answers() -> bool:
+            assert self.process.poll() is None, self.output.read_text()
+            return self.status("/readyz") == 200
+
+        assert wait_until(answers, 30), self.output.read_text()
+        return self
+
+    def status(self, path: str) -> int | None:
+        """The status of one request; None when nothing listens."""
+        try:
+            return self.client.get(path).status_code
+        except httpx2.TransportError:
+            return None
+
+    @property
+    def state(self) -> dict[str, int]:
+        state: dict[str, int] = json.loads((self.folder / "server.json").read_text())
+        return state
+
+    @property
+    def database_uri(self) -> str:
+        return f"mongodb://127.0.0.1:{self.state['port']}/?retryWrites=false"
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.client.close()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to end; its exit code."""
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(15)
+        finally:
+            self.kill()
