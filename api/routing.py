@@ -16,6 +16,9 @@ from services.idempotency import Answer, IdempotencyService, KeyedRequest
 
 API_PREFIX = "/api/v1"
 
+# Answers here hold tokens, and failures must stay counted: nothing is stored to be repeated, nothing is undone as a whole.
+_UNKEYED = f"{API_PREFIX}/auth/"
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 # An escaped NUL whose backslash is not itself escaped.
@@ -49,7 +52,7 @@ class AgoraRoute(APIRoute):
             if body:
                 _check_body(request, body)
             key = request.headers.get("idempotency-key")
-            if key is None or request.method != "POST":
+            if key is None or request.method != "POST" or scope["path"].startswith(_UNKEYED):
                 return await handle(request)
             return await _answer_once(request, key, body, handle)
 

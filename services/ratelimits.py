@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from beanie import PydanticObjectId
 from pymongo import ReturnDocument
 
 from models.base import now as present
@@ -65,7 +64,7 @@ async def _count(key: str, ends_at: datetime, now: datetime) -> int:
     update = {
         "$inc": {"attempts_count": 1},
         "$set": {"updated_at": now},
-        "$setOnInsert": {"_id": PydanticObjectId(), "created_at": now, "expires_at": ends_at},
+        "$setOnInsert": {"created_at": now, "expires_at": ends_at},
     }
     for _ in range(3):
         try:
