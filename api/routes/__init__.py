@@ -2,7 +2,16 @@
 
 from fastapi import APIRouter
 
-from api.routes import live, social, syndication
+from api.routes import auth, live, social, syndication, users
 from api.routes.blog import comments, discovery, likes
 
-ROUTERS: list[APIRouter] = [live.router, discovery.router, comments.router, likes.router, social.router, syndication.router]
+ROUTERS: list[APIRouter] = [
+    auth.router,
+    *users.ROUTERS,
+    live.router,
+    discovery.router,
+    comments.router,
+    likes.router,
+    social.router,
+    syndication.router,
+]
