@@ -59,8 +59,7 @@ class AgoraDocument(beanie.Document):
     @classmethod
     def collection(cls) -> Collection:
         """The driver's own collection, for projected reads and conditional updates."""
-        reveal = cls.get_pymongo_collection if database.LANE == "pymongo" else cls.get_motor_collection
-        return reveal()
+        return database.collection_of(cls)
 
     @classmethod
     async def change(

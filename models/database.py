@@ -32,6 +32,7 @@ __all__ = [
     "PyMongoError",
     "Session",
     "aggregate",
+    "collection_of",
     "duplicate_index",
     "is_unavailable",
     "run_transaction",
@@ -115,6 +116,12 @@ class Database:
 
     async def close(self) -> None:
         await _value(self.client.close())
+
+
+def collection_of(document: type[beanie.Document]) -> Collection:
+    """The driver's own collection of a document class."""
+    reveal = document.get_pymongo_collection if LANE == "pymongo" else document.get_motor_collection
+    return reveal()
 
 
 async def aggregate(collection: Collection, pipeline: Sequence[dict[str, Any]], **options: Any) -> list[dict[str, Any]]:
