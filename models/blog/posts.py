@@ -176,3 +176,42 @@ class PostEdit(PostRead):
     scheduled_at: datetime | None
     unpublish_at: datetime | None
     trashed_at: datetime | None
+
+
+class RevisionSummary(BaseModel):
+    """One entry of a post's history."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int = Field(examples=[3])
+    title: str
+    editor_id: PydanticObjectId | None
+    created_at: datetime
+
+
+class RevisionRead(RevisionSummary):
+    """What a post's content was at one revision."""
+
+    content: str = Field(description="Markdown")
+    excerpt: str
+
+
+class RevisionDiff(BaseModel):
+    """What changed between two revisions, as a unified diff by lines; empty when nothing did."""
+
+    model_config = ConfigDict(frozen=True)
+
+    from_number: int
+    to_number: int
+    title_changed: bool
+    diff: str = Field(examples=["--- revision 1\n+++ revision 2\n@@ -1 +1 @@\n-Old.\n+New.\n"])
+
+
+class PreviewLink(BaseModel):
+    """A link with which anyone can read a post that is not public, until it expires."""
+
+    model_config = ConfigDict(frozen=True)
+
+    token: str
+    url: str
+    expires_at: datetime

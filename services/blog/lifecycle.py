@@ -119,7 +119,7 @@ class PublishingService:
         now = to_milliseconds(now or present())
         moved = 0
         for status, field in ((PostStatus.SCHEDULED, "scheduled_at"), (PostStatus.PUBLISHED, "unpublish_at")):
-            due = {"status": status, field: {"$gt": datetime.min.replace(tzinfo=now.tzinfo), "$lte": now}}
+            due = {"status": status, field: {"$lte": now}}
             for row in await Post.find_rows(due, {"_id": 1}, sort=[(field, 1)], limit=BATCH):
                 moved += await _move_due(row["_id"], status, field, now)
         if moved:

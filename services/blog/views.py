@@ -24,7 +24,7 @@ MAX_VISITORS = 200_000  # remembered at once; beyond it the one seen longest ago
 MAX_BATCH = 200  # rows of one transaction
 
 _BOTS = re.compile(
-    r"bot\b|bot/|crawl|spider|slurp|facebookexternalhit|embedly|preview|feedfetcher|feedly|monitor|uptime|lighthouse|headless"
+    r"(?<!cu)bot\b|crawl|spider|slurp|facebookexternalhit|embedly|preview|feedfetcher|feedly|monitor|uptime|lighthouse|headless"
     r"|curl/|wget/|python-requests|python-httpx|aiohttp|go-http-client|java/|libwww|scrapy",
     re.IGNORECASE,
 )
