@@ -1,0 +1,218 @@
+"""`make run` as real processes: start, neighbours, outages, ends."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pymongo
+import pytest
+from pymongo.errors import PyMongoError
+
+from scripts.embedded import EmbeddedServer, running_server
+from tests.scripts.processes import ROOT, Agora, environment, free_port, is_alive, run_script, wait_until
+
+POSTS = "/api/v1/blog/posts"
+
+
+@pytest.fixture(scope="module")
+def agora(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agora]:
+    """One Agora that the tests of this module share; each leaves it ready."""
+    running = Agora(tmp_path_factory.mktemp("agora") / "data").ready()
+    yield running
+    running.kill()
+
+
+class TestStart:
+    def test_says_where_everything_is(self, agora: Agora) -> None:
+        said = agora.output.read_text()
+        for path in ("/docs", "/dashboard", "/readyz"):
+            assert f"http://127.0.0.1:{agora.port}{path}" in said
+            assert agora.status(path) == 200
+
+    def test_keeps_a_secret_that_only_its_owner_reads(self, agora: Agora) -> None:
+        secret = agora.folder / "secret"
+        assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+        assert len(secret.read_text()) == 64
+
+    def test_worker_inside_reports(self, agora: Agora) -> None:
+        assert wait_until(lambda: agora.client.get("/readyz").json()["worker"], 5)
+
+    def test_taken_port_is_one_sentence_and_nothing_is_started(self, agora: Agora, tmp_path: Path) -> None:
+        ended = run_script(tmp_path / "other", "serve", "--port", str(agora.port))
+        assert ended.returncode == 1
+        assert ended.stdout == ""
+        assert ended.stderr == (
+            f"Agora cannot listen on 127.0.0.1:{agora.port} (address already in use): "
+            f"choose another port with PORT={agora.port + 1}.\n"
+        )
+        assert not (tmp_path / "other").exists()
+
+    def test_second_agora_on_the_same_data_is_one_sentence(self, agora: Agora) -> None:
+        ended = run_script(agora.folder, "serve", "--port", str(free_port()))
+        assert ended.returncode == 1
+        assert ended.stderr == (
+            f"Another Agora (process {agora.process.pid}) is using the data in {agora.folder}: "
+            "stop it, or choose another folder with DATA=.\n"
+        )
+        assert agora.status("/readyz") == 200
+
+    def test_two_agoras_run_side_by_side(self, agora: Agora, tmp_path: Path) -> None:
+        other = Agora(tmp_path / "other").ready()
+        assert agora.status("/readyz") == 200
+        assert other.state["port"] != agora.state["port"]
+        assert other.stop(signal.SIGINT) == 0
+        assert agora.status("/readyz") == 200
+
+    def test_production_without_a_database_is_refused_before_anything_is_started(self, tmp_path: Path) -> None:
+        ended = run_script(
+            tmp_path / "data",
+            "serve",
+            "--port",
+            str(free_port()),
+            AGORA_ENVIRONMENT="production",
+            AGORA_SECRET_KEY="k" * 40,
+            AGORA_SMTP_HOST="mail.example.com",
+        )
+        assert ended.returncode == 1
+        assert "production needs MONGODB_URI" in ended.stderr
+        assert len(ended.stderr.splitlines()) == 1
+        assert not (tmp_path / "data").exists()
+
+    def test_parallel_first_starts_create_each_index_once(self, tmp_path: Path) -> None:
+        """R15: several processes on an empty store."""
+        server = EmbeddedServer(tmp_path)
+        server.start()
+        command = [sys.executable, "-m", "scripts.indexes", "--create"]
+        environ = environment(tmp_path, MONGODB_URI=server.uri, AGORA_SECRET_KEY="k" * 40)
+        processes = [
+            subprocess.Popen(command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            for _ in range(4)
+        ]
+        said = [process.communicate(timeout=60)[0] for process in processes]
+        server.stop()
+        assert [process.returncode for process in processes] == [0] * 4, said
+        assert set(said) == {"Every declared index exists as declared.\n"}
+
+
+class TestBeside:
+    """Other scripts on the data of a running Agora use its server."""
+
+    @pytest.mark.parametrize("script", ["indexes", "reconcile"])
+    def test_script_reaches_the_running_server(self, agora: Agora, script: str) -> None:
+        ended = run_script(agora.folder, script)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert ended.stderr == ""
+
+    def test_worker_runs_beside_it_and_ends_on_sigterm(self, agora: Agora) -> None:
+        with subprocess.Popen(
+            [sys.executable, "-m", "scripts.worker"], env=environment(agora.folder), cwd=ROOT, stderr=subprocess.PIPE, text=True
+        ) as worker:
+            assert worker.stderr is not None
+            assert "worker_started" in worker.stderr.readline()
+            worker.terminate()
+            assert worker.wait(5) == 0
+        assert agora.status("/readyz") == 200
+
+
+class TestDatabaseDies:
+    def test_answers_503_with_retry_after_and_heals_within_5_s(self, agora: Agora) -> None:
+        """R12: the database is killed again and again; the application stays up and comes back by itself."""
+        answers: list[httpx2.Response] = []
+        over = threading.Event()
+
+        def ask() -> None:
+            with httpx2.Client(base_url=f"http://127.0.0.1:{agora.port}", timeout=15) as client:
+                for number in range(10_000):
+                    if over.is_set():
+                        return
+                    answers.append(client.get(f"{POSTS}/no-post-{number}"))
+                    answers.append(client.get("/readyz"))
+
+        with ThreadPoolExecutor() as pool:
+            asking = [pool.submit(ask) for _ in range(4)]
+            outage_ends = time.monotonic() + 3
+            while time.monotonic() < outage_ends:
+                os.kill(pid, signal.SIGKILL) if is_alive(pid := agora.state["server"]) else time.sleep(0.02)
+            begun = time.monotonic()
+            healed = wait_until(lambda: agora.status("/readyz") == 200, 6)
+            elapsed = time.monotonic() - begun
+            over.set()
+            for future in asking:
+                future.result()
+
+        assert healed
+        assert elapsed < 5
+        assert {answer.status_code for answer in answers} <= {200, 404, 503}
+        refused = [answer for answer in answers if answer.status_code == 503]
+        assert refused
+        assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+        assert agora.process.poll() is None
+        assert agora.status(POSTS) == 200
+
+
+class TestEnd:
+    def test_r15_sigterm_answers_50_requests_in_flight_and_exits_0(self, agora: Agora) -> None:
+        """They wait for a database that is stopped when the signal arrives. Runs last: it ends the shared Agora."""
+        database = agora.state["server"]
+
+        def ask(number: int) -> int:
+            with httpx2.Client(base_url=f"http://127.0.0.1:{agora.port}", timeout=15) as client:
+                return client.get(f"{POSTS}/in-flight-{number}").status_code
+
+        os.kill(database, signal.SIGSTOP)
+        with ThreadPoolExecutor(50) as pool:
+            asking = [pool.submit(ask, number) for number in range(50)]
+            time.sleep(1.5)
+            begun = time.monotonic()
+            agora.process.terminate()
+            time.sleep(0.3)
+            os.kill(database, signal.SIGCONT)
+            statuses = [future.result() for future in asking]
+        assert agora.process.wait(10) == 0
+        assert time.monotonic() - begun < 10
+        assert statuses == [404] * 50
+        assert not is_alive(database)
+        assert running_server(agora.folder) is None
+
+
+class TestKill:
+    def test_r10_kill_of_everything_loses_nothing_acknowledged_and_leaves_no_process(self, tmp_path: Path) -> None:
+        """Writers are at work when Agora is killed -9; its database goes with it, and the next start is quick."""
+        agora = Agora(tmp_path / "data").ready()
+        database = agora.state["server"]
+        client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(agora.database_uri, serverSelectionTimeoutMS=500)
+        acknowledged: list[int] = []
+
+        def write(writer: int) -> None:
+            try:
+                for number in range(writer, 1_000_000, 4):
+                    client.agora.written.insert_one({"_id": number})
+                    acknowledged.append(number)
+            except PyMongoError:
+                return
+
+        with ThreadPoolExecutor(4) as pool:
+            writing = [pool.submit(write, writer) for writer in range(4)]
+            assert wait_until(lambda: len(acknowledged) > 500, 10)
+            agora.kill()
+            for future in writing:
+                future.result()
+        client.close()
+        assert wait_until(lambda: not is_alive(database), 2)
+
+        begun = time.monotonic()
+        again = Agora(tmp_path / "data").ready()
+        assert time.monotonic() - begun < 5
+        with pymongo.MongoClient[dict[str, Any]](again.database_uri) as after:
+            stored = {row["_id"] for row in after.agora.written.find({}, {"_id": 1})}
+        assert again.stop() == 0
+        assert set(acknowledged) <= stored
