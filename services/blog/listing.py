@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 from typing import Any, TypeAlias
 
@@ -87,13 +87,24 @@ async def _page_rows(request: PageRequest, query: Mapping[str, Any], wanted: Pos
     bound = _bounds.get(key)
     rows: list[dict[str, Any]] = []
     if bound is not None:
-        within = {**query, field: {"$gte" if direction < 0 else "$lte": bound}}
+        within = {**query, field: _up_to(bound, direction)}
         rows = await Post.find_rows(within, SUMMARY_FIELDS, sort=order, skip=request.skip, limit=request.limit)
     if len(rows) < request.limit:
         rows = await Post.find_rows(query, SUMMARY_FIELDS, sort=order, skip=request.skip, limit=request.limit)
     if len(rows) == request.limit:
         _bounds.put(key, rows[-1][field])
     return rows
+
+
+def _up_to(bound: datetime | int, direction: int) -> dict[str, datetime | int]:
+    """The condition of a range that ends with `bound`, in the order of `direction`.
+
+    Written as "beyond the next value": asked for `$gte` on a descending key that others follow in the index, the embedded
+    server leaves out the bound itself. Stored times are whole milliseconds.
+    """
+    if isinstance(bound, datetime):
+        return {"$gt" if direction < 0 else "$lt": bound + direction * timedelta(milliseconds=1)}
+    return {"$gt" if direction < 0 else "$lt": bound + direction}
 
 
 async def _query_of(wanted: PostFilter) -> dict[str, Any] | None:

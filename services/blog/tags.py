@@ -1,6 +1,7 @@
 """Tags: made on first use, counted by the published posts that carry them."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from beanie import PydanticObjectId
 from pymongo import UpdateOne
@@ -139,7 +140,8 @@ async def _ids_by_slug(slugs: Sequence[str], session: Session | None) -> dict[st
 
 async def _create_missing(tags: Sequence[Tag], session: Session | None) -> None:
     """Insert those that are still missing, in one command; who comes second finds the first one's."""
-    upserts = [UpdateOne({"slug": tag.slug}, {"$setOnInsert": tag.row()}, upsert=True) for tag in tags]
+    # The server gives the ids: the embedded one refuses `_id` in an upsert that loses a race.
+    upserts = [UpdateOne({"slug": tag.slug}, {"$setOnInsert": _without_id(tag)}, upsert=True) for tag in tags]
     try:
         await Tag.collection().bulk_write(upserts, ordered=False, session=session)
     except BulkWriteError as error:
@@ -148,3 +150,7 @@ async def _create_missing(tags: Sequence[Tag], session: Session | None) -> None:
             raise
         if session is not None:
             raise start_again("a tag was made meanwhile") from error
+
+
+def _without_id(tag: Tag) -> dict[str, Any]:
+    return {field: value for field, value in tag.row().items() if field not in ("_id", "slug")}
