@@ -216,13 +216,18 @@ async def _people(ids: Sequence[PydanticObjectId]) -> list[AuthorName]:
 
 
 async def _add(document: AgoraDocument, pair: Row, session: Session) -> bool:
-    """Insert the relation unless it is there; true when it was not. Its unique index decides, also between processes."""
-    row = {key: value for key, value in document.row().items() if key not in pair}
+    """Insert the relation unless it is there; true when it was not. Its unique index decides, also between processes.
+
+    Not an upsert: on the embedded server one that meets a row inserted meanwhile fails in a way that tells nothing.
+    """
+    collection = document.collection()
+    if await collection.find_one(pair, {"_id": 1}, session=session) is not None:
+        return False
     try:
-        result = await document.collection().update_one(pair, {"$setOnInsert": row}, upsert=True, session=session)
+        await document.store(session=session)
     except DuplicateKeyError as error:
         raise start_again("the relation was made by another transaction") from error
-    return result.upserted_id is not None
+    return True
 
 
 async def _remove(document: type[AgoraDocument], pair: Row, session: Session) -> bool:
