@@ -39,7 +39,7 @@ class User(AgoraDocument):
     # Login
     last_login_at: UtcDatetime | None = None
     login_count: int = 0
-    failed_login_attempts: int = 0
+    failed_login_attempts: int = 0  # since the last success or lock; attempts refused by a lock are counted on
     locked_until: UtcDatetime | None = None  # by failures; a device known to the owner is counted apart
     suspended_until: UtcDatetime | None = None  # by staff; holds on every device
     # Public profile

@@ -1,5 +1,6 @@
 """Signing in: an attempt is reserved before the password is looked at, and all failures look and cost alike."""
 
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -129,68 +130,51 @@ def _find_by(login: str) -> tuple[str, dict[str, Any]]:
 
 
 def _attempt_update(settings: Settings, now: datetime) -> list[dict[str, Any]]:
-    """Count one attempt unless locked; the last one allowed sets the lock at once, and a lock that is over starts anew.
+    """Count one attempt; the last one allowed sets the lock at once, and after a lock that is over counting starts anew.
 
     The attempt is counted before the password is checked, so that parallel guesses cannot all pass the check. A right password
-    takes the count and the lock away again.
+    takes the count and the lock away again. Refused attempts are counted on, which is how the row as it is after the update
+    tells whether this attempt was among the first five. (The row as it was before would tell it more plainly, but the embedded
+    server gives concurrent callers the same one.)
     """
     until = now + timedelta(minutes=settings.lock_minutes)
-    is_locked = {"$gt": ["$locked_until", now]}  # null sorts below every time
-    was_locked = {"$gt": ["$locked_until", None]}
-    failures = {"$add": [{"$cond": [was_locked, 0, {"$ifNull": ["$failed_login_attempts", 0]}]}, 1]}
-    return [
-        {"$set": {"failed_login_attempts": {"$cond": [is_locked, "$failed_login_attempts", failures]}, "updated_at": now}},
-        {
-            "$set": {
-                "locked_until": {
-                    "$cond": [
-                        is_locked,
-                        "$locked_until",
-                        {"$cond": [{"$gte": ["$failed_login_attempts", settings.lock_after_failures]}, until, None]},
-                    ]
-                }
-            }
-        },
-    ]
+    is_over = {"$and": [{"$gt": ["$locked_until", None]}, {"$lte": ["$locked_until", now]}]}  # null sorts below every time
+    attempts = {"$cond": [is_over, 1, {"$add": [{"$ifNull": ["$failed_login_attempts", 0]}, 1]}]}
+    has_locked = {"$eq": ["$failed_login_attempts", settings.lock_after_failures]}
+    is_open = {"$lt": ["$failed_login_attempts", settings.lock_after_failures]}
+    lock = {"$cond": [has_locked, until, {"$cond": [is_open, None, "$locked_until"]}]}
+    return [{"$set": {"failed_login_attempts": attempts, "updated_at": now}}, {"$set": {"locked_until": lock}}]
 
 
-def _decide(before: dict[str, Any] | None, settings: Settings, now: datetime) -> _Reservation:
-    """What the atomic update did, told from the row as it was right before."""
-    if before is None:
+def _reservation(row: dict[str, Any] | None, settings: Settings) -> _Reservation:
+    if row is None:
         return _Reservation(is_granted=False, has_locked=False)
-    locked_until = before.get("locked_until")
-    if locked_until is not None and now < locked_until:
-        return _Reservation(is_granted=False, has_locked=False)
-    earlier = 0 if locked_until is not None else before.get("failed_login_attempts", 0)
-    return _Reservation(is_granted=True, has_locked=earlier + 1 >= settings.lock_after_failures)
-
-
-_LOCK_FIELDS = {"failed_login_attempts": 1, "locked_until": 1}
+    attempts = row["failed_login_attempts"]
+    return _Reservation(attempts <= settings.lock_after_failures, attempts == settings.lock_after_failures)
 
 
 async def _reserve_on_account(user_id: PydanticObjectId, settings: Settings, now: datetime) -> _Reservation:
-    before = await User.collection().find_one_and_update(
-        {"_id": user_id}, _attempt_update(settings, now), _LOCK_FIELDS, return_document=ReturnDocument.BEFORE
+    row = await User.collection().find_one_and_update(
+        {"_id": user_id}, _attempt_update(settings, now), _ATTEMPTS, return_document=ReturnDocument.AFTER
     )
-    return _decide(before, settings, now)
+    return _reservation(row, settings)
 
 
 async def _reserve_on_device(device_id: str, settings: Settings, now: datetime) -> _Reservation:
-    """As on an account; the row is made by the device's first attempt, and kept while the device is in use."""
-    expires_at = now + timedelta(days=_DEVICE_LOCK_DAYS)
-    update = [
-        *_attempt_update(settings, now),
-        {"$set": {"expires_at": expires_at, "created_at": {"$ifNull": ["$created_at", now]}}},
-    ]
-    for _ in range(3):
-        try:
-            before = await DeviceLock.collection().find_one_and_update(
-                {"device_id": device_id}, update, _LOCK_FIELDS, upsert=True, return_document=ReturnDocument.BEFORE
-            )
-            return _decide(before or {}, settings, now)
-        except DuplicateKeyError:  # another attempt made the row first
-            continue
-    raise RuntimeError("a device's row could be neither made nor found")
+    """As on an account; the device's first attempt makes the row.
+
+    Not by an upsert: of several at once the embedded server answers some with nothing.
+    """
+    update, query = _attempt_update(settings, now), {"device_id": device_id}
+    while True:
+        row = await DeviceLock.collection().find_one_and_update(query, update, _ATTEMPTS, return_document=ReturnDocument.AFTER)
+        if row is not None:
+            return _reservation(row, settings)
+        with contextlib.suppress(DuplicateKeyError):  # another attempt made it first
+            await DeviceLock(device_id=device_id, expires_at=now + timedelta(days=_DEVICE_LOCK_DAYS)).store()
+
+
+_ATTEMPTS = {"failed_login_attempts": 1}
 
 
 def _login_record(
