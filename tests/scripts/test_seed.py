@@ -1,0 +1,243 @@
+"""The sample data: complete, consistent, the same every time."""
+
+import io
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from models.audit import AuditEntry
+from models.base import AgoraDocument
+from models.blog.comments import Comment
+from models.blog.posts import Post, PostRevision, PostSlug, PostStatus, PostViews
+from models.blog.taxonomy import Category, Tag
+from models.database import Database
+from models.documents import DOCUMENTS
+from models.social import Follow, Like
+from models.users import Role, User
+from scripts import samples, seed
+from scripts.samples import DEMO_ACCOUNTS, make_unit
+from scripts.seed import ProductionSeedError, SampleConflictError, accounts_table, ensure_seeded, summary_table
+from services.reconcile import ReconcileService
+from services.settings import Environment, Settings
+from services.terms import post_terms
+from services.users.passwords import PasswordService
+from tests.factories.users import create_user
+
+ANCHOR = datetime(2026, 11, 1, 12, tzinfo=UTC)
+SEEDED = [User, Category, Tag, PostSlug, PostRevision, Post, PostViews, Comment, Like, Follow]
+
+
+async def everything() -> dict[str, list[dict[str, Any]]]:
+    return {document.__name__: await document.find_rows({}, sort=[("_id", 1)]) for document in DOCUMENTS}
+
+
+async def fill(settings: Settings, scale: int = 1) -> seed.SeedSummary:
+    return await seed.seed(settings=settings, scale=scale, progress=False, now=ANCHOR)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units of a fraction of the size, for what does not depend on it."""
+    for name, value in (("PEOPLE", 30), ("POSTS", 15), ("COMMENTS", 100), ("COMMENT_LIKES", 30)):
+        monkeypatch.setattr(samples, name, value)
+
+
+class TestSeed:
+    async def test_blg_a5_the_story_is_in_it(self, database: Database, settings: Settings) -> None:
+        summary = await fill(settings)
+
+        categories = await Category.find_rows({})
+        assert {row["name"]: row["color"] for row in categories} == {
+            "Technology": "#3498db",
+            "Programming": "#e74c3c",
+            "Design": "#9b59b6",
+            "Lifestyle": "#f39c12",
+        }
+        roles = {row["username"]: row["role"] for row in await User.find_rows({})}
+        assert (roles["johndoe"], roles["janedoe"], roles["admin"]) == (Role.AUTHOR, Role.AUTHOR, Role.ADMIN)
+        names = {row["_id"]: row["username"] for row in await User.find_rows({})}
+        tags = {row["_id"]: row["name"] for row in await Tag.find_rows({})}
+        story = await Post.find_rows({"published_at": {"$gt": ANCHOR - timedelta(days=5)}, "author_id": {"$in": list(names)}})
+        told = {row["title"]: (names[row["author_id"]], [tags[key] for key in row["tag_ids"]], row["status"]) for row in story}
+        assert told["Getting Started with MongoDB"] == ("johndoe", ["MongoDB", "Database"], "published")
+        assert told["Building Modern APIs with Python and FastAPI"] == (
+            "janedoe",
+            ["Python", "FastAPI", "Web Development"],
+            "published",
+        )
+        assert told["Principles of Good Design"] == ("janedoe", ["Design", "UX"], "published")
+        assert summary.inserted["users"] == 60
+        assert summary.inserted["posts"] == 150
+        assert summary.inserted["comments"] == 1000
+        assert summary.seconds < 5
+
+    async def test_nothing_drifts(self, database: Database, settings: Settings) -> None:
+        await fill(settings)
+
+        assert [row async for row in ReconcileService.drift()] == []
+
+    async def test_a_second_run_changes_nothing(self, database: Database, settings: Settings, small: None) -> None:
+        first = await fill(settings)
+        before = await everything()
+
+        second = await seed.seed(settings=settings, progress=False, now=ANCHOR + timedelta(days=3))
+
+        assert first.total == sum(len(before[document.__name__]) for document in SEEDED)
+        assert (second.total, second.inserted) == (0, {})
+        assert await everything() == before
+
+    @pytest.mark.parametrize("insertions", [1, 4, 7, 9])
+    async def test_a_killed_run_is_completed_to_the_same_data(
+        self, database: Database, settings: Settings, small: None, monkeypatch: pytest.MonkeyPatch, insertions: int
+    ) -> None:
+        monkeypatch.setattr(seed, "BATCH", 40)
+        await fill(settings, scale=1)
+        expected = await everything()
+        for document in DOCUMENTS:
+            await document.collection().delete_many({})
+        whole = seed._insert_missing
+        calls = 0
+
+        async def dies(document: type[AgoraDocument], batch: Any) -> int:
+            nonlocal calls
+            calls += 1
+            if calls == insertions:
+                await whole(document, batch[: len(batch) // 2])
+                raise KeyboardInterrupt
+            return await whole(document, batch)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(seed, "_insert_missing", dies)
+            with pytest.raises(KeyboardInterrupt):
+                await fill(settings)
+        summary = await seed.seed(settings=settings, progress=False, now=ANCHOR + timedelta(days=3))
+
+        assert summary.total > 0
+        assert [row async for row in ReconcileService.drift()] == []
+        assert _without_hashes(await everything()) == _without_hashes(expected)
+
+    async def test_a_larger_scale_adds_units_and_leaves_the_first_alone(
+        self, database: Database, settings: Settings, small: None
+    ) -> None:
+        await fill(settings)
+        people = await User.find_rows({}, sort=[("_id", 1)])
+
+        summary = await fill(settings, scale=10)
+
+        assert (summary.inserted["users"], summary.inserted["posts"]) == (9 * 30, 9 * 15)
+        assert "tags" not in summary.inserted
+        assert await User.find_rows({"_id": {"$in": [row["_id"] for row in people]}}, sort=[("_id", 1)]) == people
+        assert [row async for row in ReconcileService.drift()] == []
+
+    async def test_what_is_taken_stops_it_with_one_sentence(self, database: Database, settings: Settings, small: None) -> None:
+        await create_user(username="janedoe")
+
+        with pytest.raises(SampleConflictError, match="users holds one of its names"):
+            await fill(settings)
+
+    async def test_never_in_production(self, database: Database, settings: Settings) -> None:
+        production = settings.model_copy(update={"environment": Environment.PRODUCTION})
+
+        with pytest.raises(ProductionSeedError):
+            await fill(production)
+
+        assert await User.find_rows({}) == []
+        assert await AuditEntry.find_rows({}) == []
+
+
+class TestEnsureSeeded:
+    async def test_fills_an_empty_database_once(self, database: Database, settings: Settings, small: None) -> None:
+        first = await ensure_seeded(settings=settings, progress=False)
+        second = await ensure_seeded(settings=settings, progress=False)
+
+        assert first is not None
+        assert first.inserted["users"] == 30
+        assert second is None
+
+    async def test_leaves_a_database_with_people_alone(self, database: Database, settings: Settings, small: None) -> None:
+        await create_user()
+
+        assert await ensure_seeded(settings=settings, progress=False) is None
+        assert len(await User.find_rows({})) == 1
+
+    async def test_completes_what_was_begun(
+        self, database: Database, settings: Settings, small: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def dies(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(seed, "_complete", dies)
+            with pytest.raises(KeyboardInterrupt):
+                await ensure_seeded(settings=settings, progress=False)
+
+        summary = await ensure_seeded(settings=settings, progress=False)
+
+        assert summary is not None
+        assert summary.total == 0
+        assert [row async for row in ReconcileService.drift()] == []
+
+
+class TestSamples:
+    def test_the_same_anchor_gives_the_same_rows(self, database: Database, small: None) -> None:
+        first, second = (make_unit(1, ANCHOR, hashes={}) for _ in range(2))
+
+        assert [[row.row() for row in rows] for rows in first.documents.values()] == [
+            [row.row() for row in rows] for rows in second.documents.values()
+        ]
+
+    def test_times_lie_within_thirteen_months_and_posts_are_what_the_services_make(self, database: Database) -> None:
+        unit = make_unit(0, ANCHOR, hashes={})
+
+        for document in SEEDED:
+            moments = [row.created_at for row in unit.documents[document]]
+            assert ANCHOR - timedelta(days=396) <= min(moments)
+            assert max(moments) <= ANCHOR
+        posts: list[Post] = unit.documents[Post]
+        assert all(post.terms == post_terms(title=post.title, excerpt=post.excerpt, content=post.content) for post in posts)
+        assert set(Counter(post.status for post in posts)) == set(PostStatus)
+        assert len({post.slug for post in posts}) == 150
+        created = {user.id: user.created_at for user in unit.documents[User]}
+        published = {post.id: post.published_at for post in posts}
+        for comment in unit.documents[Comment]:
+            assert comment.author_id is None or created[comment.author_id] <= comment.created_at
+            assert published[comment.post_id] <= comment.created_at
+            assert len(comment.ancestor_ids) == comment.depth
+
+    @pytest.mark.parametrize("account", DEMO_ACCOUNTS, ids=lambda account: account.username)
+    async def test_demo_passwords_pass_the_policy_and_open_the_account(
+        self, database: Database, settings: Settings, small: None, account: samples.DemoAccount
+    ) -> None:
+        PasswordService.check_policy(account.password, username=account.username, email=account.email)
+        await fill(settings)
+
+        row = await User.find_row({"username": account.username})
+
+        assert row is not None
+        assert row["role"] == account.role
+        assert (await PasswordService.verify(account.password, row["password_hash"], settings=settings)).is_right
+
+
+class TestTables:
+    async def test_say_what_was_inserted_and_who_can_sign_in(self, database: Database, settings: Settings, small: None) -> None:
+        console = Console(file=io.StringIO(), record=True, width=100)
+        console.print(summary_table(await fill(settings)))
+        console.print(accounts_table())
+
+        text = console.export_text()
+
+        assert "post_revisions" in text
+        assert "agora-demo-reader" in text
+
+
+def _without_hashes(rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """Salts differ; so do the times at which a run was marked complete."""
+    for user in rows["User"]:
+        user.pop("password_hash")
+    for entry in rows["AuditEntry"]:
+        entry.pop("created_at")
+        entry.pop("updated_at")
+    return rows
