@@ -15,6 +15,7 @@ from services.errors import PermissionDeniedError, UnauthenticatedError
 from services.events import EventService
 from services.ratelimits import RateLimitService, RatePolicy
 from services.settings import Settings
+from services.users.claims import claim_address
 from services.users.identity import EmailTakenError, normalize_email
 from services.users.passwords import PasswordService
 from services.users.permissions import Viewer
@@ -165,6 +166,7 @@ class CredentialService:
 
         async def work(session: Session) -> list[str]:
             await _use_up(session, mailed)
+            await claim_address(session, address.normalized)
             changes: dict[str, Any] = {"email": address.written, "email_normalized": address.normalized, "is_verified": True}
             update = {"$set": changes, "$inc": {"revision": 1}}
             if await User.change({"_id": user_id, "is_active": True}, update, session=session) is None:
