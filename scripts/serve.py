@@ -17,8 +17,11 @@ from rich.panel import Panel
 from rich.table import Table
 
 from api.app import create_app
+from models.users import User
 from scripts.connection import Reached, connected, explained, reach_database
 from scripts.embedded import LaunchError
+from scripts.samples import DEMO_ACCOUNTS
+from scripts.seed import accounts_table, ensure_seeded
 from services.indexes import IndexService
 from services.logs import configure_logs
 from services.settings import Environment, Settings
@@ -70,10 +73,10 @@ def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
 class ApiServer(uvicorn.Server):
     """uvicorn with the worker beside it, and with signals left to `run`."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, announce: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
+        self.announce: Callable[[], None] = lambda: None  # called once requests are taken
         self._settings = settings
-        self._announce = announce
         self._worker: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
@@ -85,7 +88,7 @@ class ApiServer(uvicorn.Server):
         await super().startup(sockets)
         if self._settings.worker_in_process:
             self._worker = asyncio.create_task(WorkerService.run(make_jobs(self._settings), make_consumers(self._settings)))
-        self._announce()
+        self.announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._worker is not None:
@@ -95,10 +98,9 @@ class ApiServer(uvicorn.Server):
 
 async def run(reached: Reached, listener: socket.socket, url: str, *, seed: bool) -> None:
     """Prepare the database, then serve until a signal; a second one does not wait for requests in flight."""
-    settings = reached.settings
-    api = api_server(settings, lambda: announce(url, reached))
+    api = api_server(reached.settings)
     supervisor = asyncio.create_task(reached.server.supervise()) if reached.server else None
-    work = asyncio.create_task(_prepare_and_serve(reached, api, listener, seed=seed))
+    work = asyncio.create_task(_prepare_and_serve(reached, api, listener, url, seed=seed))
 
     def stop() -> None:
         if api.started:
@@ -118,7 +120,7 @@ async def run(reached: Reached, listener: socket.socket, url: str, *, seed: bool
             await ended(supervisor)
 
 
-async def _prepare_and_serve(reached: Reached, api: ApiServer, listener: socket.socket, *, seed: bool) -> None:
+async def _prepare_and_serve(reached: Reached, api: ApiServer, listener: socket.socket, url: str, *, seed: bool) -> None:
     settings = reached.settings
     async with connected(settings) as database:
         if reached.server is not None:
@@ -126,11 +128,13 @@ async def _prepare_and_serve(reached: Reached, api: ApiServer, listener: socket.
         for row in await IndexService.create_missing():
             log.warning("index_drift", kind=row.kind, collection=row.collection, index=row.index)
         if seed and settings.environment is Environment.DEVELOPMENT:
-            pass  # TODO seed
+            await ensure_seeded(settings=settings)
+        has_samples = await User.find_row({"username": DEMO_ACCOUNTS[0].username}, {"_id": 1}) is not None
+    api.announce = lambda: announce(url, reached, accounts=has_samples and not settings.is_production)
     await api.serve([listener])
 
 
-def api_server(settings: Settings, announce: Callable[[], None]) -> ApiServer:
+def api_server(settings: Settings) -> ApiServer:
     config = uvicorn.Config(
         create_app(settings),
         loop="none",
@@ -144,7 +148,7 @@ def api_server(settings: Settings, announce: Callable[[], None]) -> ApiServer:
         limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    return ApiServer(config, settings, announce)
+    return ApiServer(config, settings)
 
 
 async def ended(task: asyncio.Task[None]) -> None:
@@ -153,13 +157,15 @@ async def ended(task: asyncio.Task[None]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def announce(url: str, reached: Reached) -> None:
+def announce(url: str, reached: Reached, *, accounts: bool) -> None:
     """Print where everything is, and who can sign in."""
     places = Table.grid(padding=(0, 2))
     places.add_row("API docs", f"{url}/docs")
     places.add_row("Dashboard", f"{url}/dashboard (comes with a later release)")
     places.add_row("Health", f"{url}/readyz")
     places.add_row("Database", f"embedded, in {reached.server.folder}" if reached.server else "MONGODB_URI")
+    if accounts:
+        console.print(accounts_table())
     console.print(Panel(places, title=f"Agora runs on {url}", subtitle="Ctrl-C stops it", expand=False))
     if reached.server is not None and reached.server.notice:
         console.print(reached.server.notice)

@@ -3,23 +3,37 @@
 import asyncio
 import signal
 import sys
+from typing import Annotated
 
 import structlog
 import typer
 
-from scripts.connection import Reached, connected, explained, reach_database
+from scripts.connection import Reached, connected, explained, reach_database, run_connected
 from services.indexes import IndexService
+from services.jobs import JobService
 from services.logs import configure_logs
+from services.settings import Settings
 from services.worker import WorkerService, make_consumers, make_jobs
 
 log = structlog.get_logger(__name__)
 
 
-def main() -> None:
-    """Work until SIGINT or SIGTERM; exits 0 then."""
+SILENT_SECONDS = 60.0  # a pump renews its lease every second and a half
+
+
+def main(check: Annotated[bool, typer.Option("--check", help="Only tell whether some worker is at work")] = False) -> None:
+    """Work until SIGINT or SIGTERM; exits 0 then. With --check, exits 0 if a worker reported lately and 1 if none did."""
+    if check:
+        run_connected(report_age)
     with explained(), reach_database() as reached:
         configure_logs(reached.settings.log_level, style="console" if sys.stderr.isatty() else "json")
         asyncio.run(run(reached))
+
+
+async def report_age(_: Settings) -> int:
+    age = await JobService.seconds_since_report()
+    print("No worker has ever reported." if age is None else f"A worker reported {age:.1f} s ago.")
+    return 0 if age is not None and age < SILENT_SECONDS else 1
 
 
 async def run(reached: Reached) -> None:

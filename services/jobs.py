@@ -50,6 +50,12 @@ class JobService:
         return [Job.from_row(row) for row in await Job.find_rows({}, sort=[("name", 1)], limit=100)]
 
     @staticmethod
+    async def seconds_since_report(*, clock: Clock = present) -> float | None:
+        """Since any worker last took, renewed or finished a job; None when none ever did."""
+        rows = await Job.find_rows({}, {"updated_at": 1}, sort=[("updated_at", -1)], limit=1)
+        return (clock() - rows[0]["updated_at"]).total_seconds() if rows else None
+
+    @staticmethod
     async def register(job: RecurringJob, *, clock: Clock = present) -> None:
         """Make the job's row, due at once, unless it exists."""
         with contextlib.suppress(DuplicateKeyError):

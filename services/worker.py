@@ -97,8 +97,9 @@ async def _listen(wake: asyncio.Event) -> None:
     """Set `wake` whenever an event is recorded."""
     async with watch(Event.collection(), [{"$match": {"operationType": "insert"}}]) as stream:
         while True:
-            await stream.next()
-            wake.set()
+            # Not `next()`, which the client's timeout would end in every quiet spell; this waits a second at the server.
+            if await stream.try_next() is not None:
+                wake.set()
 
 
 async def _keep(job: RecurringJob) -> None:

@@ -163,6 +163,14 @@ class TestRunIfDue:
         assert quick.count == 1
 
 
+class TestSecondsSinceReport:
+    async def test_is_none_before_any_worker_and_counts_from_the_last_word_after(self) -> None:
+        assert await JobService.seconds_since_report() is None
+        await JobService.run_now(make_job(Runs()))
+        reported = (await stored()).updated_at
+        assert await JobService.seconds_since_report(clock=lambda: reported + timedelta(seconds=90)) == 90
+
+
 class TestRunNow:
     async def test_runs_a_job_that_is_not_due(self) -> None:
         runs = Runs()
