@@ -82,6 +82,20 @@ class AgoraDocument(beanie.Document):
         return changed
 
     @classmethod
+    async def rekey(cls, query: Mapping[str, Any], fields: Mapping[str, Any], *, session: Session) -> Self | None:
+        """Set fields that stand under a unique index and return the document as it then is; None when none met `query`.
+
+        The row is deleted and inserted again, in the caller's transaction: on the embedded server a unique key that an update
+        gave up stays taken for good, and two transactions that update to one key both get it. Raises DuplicateKeyError.
+        """
+        row = await cls.collection().find_one_and_delete(query, session=session)
+        if row is None:
+            return None
+        moved = {**row, **fields, "updated_at": now()}
+        await cls.collection().insert_one(moved, session=session)
+        return cls.from_row(moved)
+
+    @classmethod
     async def find_row(
         cls, query: Mapping[str, Any], fields: Mapping[str, Any] | None = None, *, session: Session | None = None
     ) -> dict[str, Any] | None:

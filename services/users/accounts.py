@@ -16,7 +16,6 @@ from services.errors import NotFoundError, PermissionDeniedError, PreconditionEr
 from services.events import EventService
 from services.pagination import Page, PageRequest, page_of
 from services.settings import Settings
-from services.users.claims import claim_address
 from services.users.identity import (
     EmailTakenError,
     InvalidEmailError,
@@ -83,7 +82,6 @@ class UserService:
         async def work(session: Session) -> None:
             await require_standing(session, viewer)
             await require_free_username(session, username, now=now)
-            await claim_address(session, user.email_normalized)
             await user.store(session=session)
             await EventService.record(session, EventType.USER_CREATED, f"user:{user.id}", actor_id=viewer.user_id)
             await record_act(session, "user.created", user.id, viewer=viewer, details={"role": new.role})

@@ -140,7 +140,9 @@ async def _deactivate(target: User, viewer: Viewer) -> None:
         if target.role is Role.SUPER_ADMIN:
             await _keep_a_super_admin(session, user_id)
         ended = await SessionService.revoke_within(session, user_id, actor_id=viewer.user_id)
-        changed = await _change(session, target, {"$set": _anonymous(user_id), "$inc": {"revision": 1}})
+        changed = await _change(session, target, {"$set": _ANONYMOUS, "$inc": {"revision": 1}})
+        name = f"{DELETED_PREFIX}{user_id}"
+        await User.rekey({"_id": user_id}, {"username": name, "email_normalized": name}, session=session)
         await AccountToken.collection().delete_many({"user_id": user_id}, session=session)
         await LoginRecord.collection().delete_many({"user_id": user_id}, session=session)
         await _remove_follows(session, user_id)
@@ -151,24 +153,21 @@ async def _deactivate(target: User, viewer: Viewer) -> None:
     await _run(work, user_id)
 
 
-def _anonymous(user_id: PydanticObjectId) -> dict[str, Any]:
-    return {
-        "username": f"{DELETED_PREFIX}{user_id}",
-        "email": "",
-        "email_normalized": f"{DELETED_PREFIX}{user_id}",
-        "first_name": "Former",
-        "last_name": "member",
-        "password_hash": UNUSABLE_HASH,
-        "role": Role.USER,
-        "is_active": False,
-        "last_login_at": None,
-        "bio": "",
-        "avatar_url": None,
-        "website": None,
-        "social_links": {},
-        "followers_count": 0,
-        "following_count": 0,
-    }
+_ANONYMOUS: dict[str, Any] = {
+    "email": "",
+    "first_name": "Former",
+    "last_name": "member",
+    "password_hash": UNUSABLE_HASH,
+    "role": Role.USER,
+    "is_active": False,
+    "last_login_at": None,
+    "bio": "",
+    "avatar_url": None,
+    "website": None,
+    "social_links": {},
+    "followers_count": 0,
+    "following_count": 0,
+}
 
 
 async def _remove_follows(session: Session, user_id: PydanticObjectId) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 from datetime import datetime, timedelta
-from typing import Any
 
 from beanie import PydanticObjectId
 
@@ -15,7 +14,6 @@ from services.errors import PermissionDeniedError, UnauthenticatedError
 from services.events import EventService
 from services.ratelimits import RateLimitService, RatePolicy
 from services.settings import Settings
-from services.users.claims import claim_address
 from services.users.identity import EmailTakenError, normalize_email
 from services.users.passwords import PasswordService
 from services.users.permissions import Viewer
@@ -166,11 +164,10 @@ class CredentialService:
 
         async def work(session: Session) -> list[str]:
             await _use_up(session, mailed)
-            await claim_address(session, address.normalized)
-            changes: dict[str, Any] = {"email": address.written, "email_normalized": address.normalized, "is_verified": True}
-            update = {"$set": changes, "$inc": {"revision": 1}}
+            update = {"$set": {"email": address.written, "is_verified": True}, "$inc": {"revision": 1}}
             if await User.change({"_id": user_id, "is_active": True}, update, session=session) is None:
                 raise InvalidTokenError
+            await User.rekey({"_id": user_id}, {"email_normalized": address.normalized}, session=session)
             # A reset link on its way to the old address must not open the account any more.
             await AccountToken.collection().delete_many({"user_id": user_id}, session=session)
             await _note(session, "user.email_changed", EventType.USER_UPDATED, user_id, client)

@@ -17,7 +17,6 @@ from services.errors import RuleViolatedError
 from services.events import EventService
 from services.ratelimits import RateLimitService, RatePolicy
 from services.settings import Settings
-from services.users.claims import claim_address
 from services.users.identity import EmailTakenError, UsernameTakenError, choose_username, normalize_email
 from services.users.inputs import NewAccount
 from services.users.passwords import PasswordService
@@ -103,7 +102,6 @@ class RegistrationService:
             deleted = await Registration.collection().delete_one({"_id": wish.id}, session=session)
             if not deleted.deleted_count:
                 raise InvalidTokenError
-            await claim_address(session, user.email_normalized)
             await user.store(session=session)
             await EventService.record(session, EventType.USER_CREATED, f"user:{user.id}", actor_id=user.id)
             address = client.address if client else None
