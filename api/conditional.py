@@ -34,7 +34,7 @@ def tagged(request: Request, body: bytes, *, tag: str, status: int = 200) -> Res
     return Response(body, status, {"ETag": tag, "Cache-Control": "no-cache"}, "application/json")
 
 
-def named_revision(request: Request) -> int | None:
+async def named_revision(request: Request) -> int | None:
     """The revision of the If-Match header; None when there is none, or it is `*`. Raises PreconditionError for any other text."""
     given = request.headers.get("if-match")
     if given is None or given.strip() == "*":
@@ -45,8 +45,8 @@ def named_revision(request: Request) -> int | None:
     return int(revision)
 
 
-def required_revision(request: Request) -> int | None:
+async def required_revision(request: Request) -> int | None:
     """As `named_revision`, but the header must be there. Raises PreconditionRequiredError."""
     if "if-match" not in request.headers:
         raise PreconditionRequiredError
-    return named_revision(request)
+    return await named_revision(request)

@@ -25,6 +25,7 @@ from rich.table import Table
 
 from models.base import now
 from models.blog.posts import Post, PostStatus
+from models.database import Session, run_transaction
 from models.users import User
 from scripts.bench_load import Load, drive, get, post
 from scripts.bench_middleware import middleware_cost
@@ -146,8 +147,12 @@ async def _prepare(settings: Settings) -> list[Case]:
 
 async def _session(user: User, settings: Settings) -> str:
     client = ClientInfo("127.0.0.1", "bench")
-    created = await SessionService.create(user, client=client, settings=settings, device_id="bench", now=now())
-    return created.token
+
+    async def work(session: Session) -> str:
+        opened = await SessionService.create(session, user, device_id="bench", client=client, settings=settings, now=now())
+        return opened.token
+
+    return await run_transaction(work)
 
 
 @dataclass
@@ -192,7 +197,7 @@ def main(rounds: int = 5, seconds: float = 4.0, only: str = "") -> None:
         server = EmbeddedServer(Path(folder))
         server.start()
         try:
-            settings = embedded_settings(Launch(data=Path(folder)), server.uri, embedded=True)
+            settings = embedded_settings(Launch(data=Path(folder)), server.uri)
             cases = asyncio.run(_prepare(settings))
             table = Table("work", "req/s", "bare req/s", "ratio", "goal", "CPU us", "bare CPU us", "CPU ratio", "p95 ms")
             with (
