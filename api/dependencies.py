@@ -1,7 +1,7 @@
 """What handlers ask for, as `Annotated` types, so that their signatures read as prose.
 
-Every dependency is a coroutine function, although none waits: FastAPI sends plain functions through a thread pool, which costs more
-than everything else a request does here.
+Every dependency is a coroutine function, although none waits: FastAPI sends plain functions through a thread pool, which costs
+more than everything else a request does here.
 """
 
 from dataclasses import dataclass

@@ -35,28 +35,11 @@ _NAMES: dict[str, Any] = {
     "category": {"_id": 1, "name": 1, "slug": 1, "color": 1},
     "tags": {"_id": 1, "name": 1, "slug": 1},
 }
-_SUMMARY: dict[str, Any] = dict.fromkeys(
-    [
-        "title",
-        "slug",
-        "excerpt",
-        "featured_image",
-        "status",
-        "published_at",
-        "reading_minutes",
-        "views_count",
-        "likes_count",
-        "comments_count",
-        "author_id",
-        "category_id",
-        "tag_ids",
-    ],
-    1,
-)
-_READ = {
-    **_SUMMARY,
-    **dict.fromkeys(["content_html", "meta_title", "meta_description", "created_at", "updated_at", "revision"], 1),
-}
+_CONTENT = ["title", "slug", "excerpt", "featured_image", "status", "published_at", "reading_minutes"]
+_COUNTS = ["views_count", "likes_count", "comments_count"]
+_SUMMARY: dict[str, Any] = dict.fromkeys([*_CONTENT, *_COUNTS, "author_id", "category_id", "tag_ids"], 1)
+_DETAIL = ["content_html", "meta_title", "meta_description", "created_at", "updated_at", "revision"]
+_READ: dict[str, Any] = {**_SUMMARY, **dict.fromkeys(_DETAIL, 1)}
 
 # Where the newest posts begin. The embedded server sorts all that a filter matches, so even the bare program bounds it.
 _floor: list[datetime] = []

@@ -54,7 +54,7 @@ class TestHealth:
 
         text = (await client.get("/metrics")).text
 
-        assert 'route="/api/v1/blog/posts/{slug}"' in text
+        assert 'route="/api/v1/blog/posts/{key}"' in text
         assert "no-such-post" not in text
         assert "agora_cache_hits_total" in text
 
@@ -103,11 +103,11 @@ class TestProblems:
         assert "secret detail" not in answer.text
 
     def test_every_error_has_a_status_a_sentence_and_a_code_of_its_own(self) -> None:
-        errors = [error for error in all_subclasses(AppError) if error not in STATUS_BY_FAMILY]
+        errors = all_subclasses(AppError) - STATUS_BY_FAMILY.keys() - {AppError}
 
         assert all(error.__doc__ for error in errors)
         assert all(status_of(error) < 500 or issubclass(error, UnavailableError) for error in errors)
-        codes = [error.code for error in all_subclasses(AppError)]
+        codes = [error.code for error in all_subclasses(AppError) - {AppError}]
         assert len(set(codes)) == len(codes)
 
 
