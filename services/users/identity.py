@@ -11,7 +11,7 @@ from services.errors import ConflictError, UnprocessableError
 
 MAX_EMAIL_LENGTH = 254
 DELETED_PREFIX = "deleted-"
-_RESERVED = frozenset({"admin", "administrator", "agora", "api", "me", "moderator", "root", "support", "system"})
+_RESERVED = frozenset({"admin", "administrator", "agora", "api", "moderator", "root", "support", "system"})
 _USERNAME = re.compile(USERNAME_PATTERN)
 
 
