@@ -214,7 +214,7 @@ class _Maker:
                     content=self._content(topic, subject),
                     status=status,
                     published_at=self._moment(self.start + timedelta(days=1), self.anchor - timedelta(hours=2)),
-                    popularity=self.chance.random() ** 3,
+                    popularity=0.05 + 0.95 * self.chance.random() ** 3,
                 )
             )
         for post in posts:

@@ -37,8 +37,8 @@ TOPICS = (
         "What runs underneath",
         ("MongoDB", "Database", "Cloud", "Security", "Performance", "DevOps", "Open Source"),
         (
-            "replica sets", "write concerns", "connection pools", "object storage", "rate limits", "event logs", "backups",
-            "multikey indexes", "secret rotation", "load tests", "edge caches", "database migrations",
+            "replica sets", "write concerns", "connection pools", "object stores", "rate limits", "event logs", "backups",
+            "multikey indexes", "secret keys", "load tests", "edge caches", "database migrations",
         ),
     ),
     Topic(
@@ -48,8 +48,8 @@ TOPICS = (
         "How it is written",
         ("Python", "FastAPI", "Web Development", "Testing", "Architecture", "Rust", "Performance"),
         (
-            "type hints", "async generators", "property tests", "dependency injection", "structured logs", "error handling",
-            "code review", "pure functions", "state machines", "idempotent endpoints", "test factories", "refactoring",
+            "type hints", "async generators", "property tests", "dependency graphs", "structured logs", "error messages",
+            "code reviews", "pure functions", "state machines", "idempotent endpoints", "test factories", "small refactorings",
         ),
     ),
     Topic(
@@ -59,7 +59,7 @@ TOPICS = (
         "How it looks and feels",
         ("Design", "UX", "Typography", "Accessibility", "Colour", "Prototyping"),
         (
-            "white space", "colour contrast", "empty states", "form labels", "type scales", "design tokens", "paper prototypes",
+            "white spaces", "colour palettes", "empty states", "form labels", "type scales", "design tokens", "paper prototypes",
             "focus rings", "icon sets", "dark themes", "loading states", "grid systems",
         ),
     ),
@@ -70,8 +70,8 @@ TOPICS = (
         "What else there is",
         ("Travel", "Food", "Books", "Productivity", "Remote Work"),
         (
-            "night trains", "sourdough", "reading lists", "slow mornings", "paper notebooks", "city gardens", "long walks",
-            "home offices", "coffee rituals", "weekend trips", "mending clothes", "board games",
+            "night trains", "sourdough starters", "reading lists", "slow mornings", "paper notebooks", "city gardens",
+            "long walks", "home offices", "coffee rituals", "weekend trips", "mended clothes", "board games",
         ),
     ),
 )  # fmt: skip

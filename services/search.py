@@ -44,7 +44,7 @@ class SearchService:
         """The documents that hold every word of `query` and meet `where`, best first.
 
         The score is the sum of the query's terms' weights in the document; ties by the time in the field `newest`, latest first,
-        then by `_id`, highest first. Rows are projected to `fields` (which must keep `newest`). A query without any word that
+        then by `_id`, highest first. Rows are projected to `fields`. A query without any word that
         counts finds nothing. One command, and one more for each term of a longer query whose frequency is not known yet.
         """
         terms = query_terms(query)
@@ -52,7 +52,9 @@ class SearchService:
             return Hits([], 0)
         frequencies = await _frequencies_of(document, terms)
         rarest_first = sorted(terms, key=lambda term: frequencies[term])
-        pipeline = _search_pipeline(rarest_first, where=where, fields=fields, newest=newest, page=page)
+        pipeline = _search_pipeline(
+            rarest_first, collection=document.get_collection_name(), where=where, fields=fields, newest=newest, page=page
+        )
         [found] = await document.aggregate_rows(pipeline)
         total: int = found["total"][0]["n"] if found["total"] else 0
         return Hits(found["rows"], total)
@@ -83,7 +85,13 @@ async def _count(document: type[AgoraDocument], term: str) -> int:
 
 
 def _search_pipeline(
-    terms: Sequence[str], *, where: Mapping[str, Any], fields: Mapping[str, Any], newest: str, page: PageRequest
+    terms: Sequence[str],
+    *,
+    collection: str,
+    where: Mapping[str, Any],
+    fields: Mapping[str, Any],
+    newest: str,
+    page: PageRequest,
 ) -> list[dict[str, Any]]:
     """One row: `{"rows": [{"_id": ..., "title": "Indexes", ..., "score": 12}, ...], "total": [{"n": 42}]}`, total empty for none.
 
@@ -94,10 +102,19 @@ def _search_pipeline(
     rest = [dict(where), *({"terms.term": term} for term in others)]
     weight = {"$cond": [{"$in": ["$$this.term", {"$literal": list(terms)}]}, "$$this.weight", 0]}
     score = {"$reduce": {"input": "$terms", "initialValue": 0, "in": {"$add": ["$$value", weight]}}}
+    # Only what decides the order is sorted; the few rows of the page are read again for the rest.
+    rows = [
+        {"$skip": page.skip},
+        {"$limit": page.limit},
+        {"$lookup": {"from": collection, "localField": "_id", "foreignField": "_id", "as": "document"}},
+        {"$unwind": "$document"},
+        {"$replaceRoot": {"newRoot": {"$mergeObjects": ["$document", {"score": "$score"}]}}},
+        {"$project": {**fields, "score": 1}},
+    ]
     return [
         {"$match": {"terms.term": rarest}},
         {"$match": {"$and": rest}},
-        {"$project": {**fields, "score": score}},
+        {"$project": {newest: 1, "score": score}},
         {"$sort": {"score": -1, newest: -1, "_id": -1}},
-        {"$facet": {"rows": [{"$skip": page.skip}, {"$limit": page.limit}], "total": [{"$count": "n"}]}},
+        {"$facet": {"rows": rows, "total": [{"$count": "n"}]}},
     ]
