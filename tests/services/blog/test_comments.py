@@ -1,5 +1,6 @@
 """Writing, reading, editing and deleting comments."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from models.database import Database
 from models.events import Event, EventType
 from models.users import Role
 from services.blog.bans import BannedFromCommentingError
-from services.blog.comment_states import CommentNotFoundError
+from services.blog.comment_states import ERASED, CommentDeletedError, CommentNotFoundError
 from services.blog.comments import (
     CommentEditWindowClosedError,
     CommentNotEditableError,
@@ -571,6 +572,34 @@ class TestUpdateComment:
 
         with pytest.raises(CommentNotFoundError):
             await CommentService.update_comment(comment.id, content="x", viewer=user, settings=settings)
+
+    async def test_fifty_edits_approvals_and_deletions_at_once_leave_the_counters_right(
+        self, database: Database, settings: Settings
+    ) -> None:
+        user, editor = await someone(), await someone(Role.EDITOR)
+        for _ in range(3):
+            post = await published()
+            root = await create_comment(post=post)
+            comment = await create_comment(parent=root, author_id=user.user_id)
+
+            async def act(number: int, comment: Comment = comment) -> str:
+                try:
+                    if number % 3 == 0:
+                        text = f"Version {number}"
+                        await CommentService.update_comment(comment.id, content=text, viewer=user, settings=settings)
+                    elif number % 3 == 1:
+                        await ModerationService.approve(comment.id, viewer=editor)
+                    elif number > 40:
+                        await CommentService.delete_comment(comment.id, viewer=user)
+                except (CommentNotFoundError, CommentDeletedError) as gone:
+                    return gone.code
+                return "done"
+
+            await asyncio.gather(*(act(number) for number in range(50)))
+
+            assert await stored(comment.id) | ERASED | {"status": "deleted"} == await stored(comment.id)
+            row = await stored(root.id)
+            assert (row["replies_count"], row["descendants_count"], await comments_count(post)) == (0, 0, 1)
 
 
 class TestDeleteComment:

@@ -11,7 +11,7 @@ from models.blog.posts import Post, PostStatus
 from models.database import Database
 from models.events import Event, EventType
 from models.users import Role
-from services.blog.comment_states import CommentDeletedError, CommentNotFoundError
+from services.blog.comment_states import CommentDeletedError, CommentNotFoundError, move_comment
 from services.blog.comments import CommentService
 from services.blog.moderation import ModerationService, TooManyCommentsError
 from services.errors import PermissionDeniedError, PreconditionError
@@ -19,7 +19,7 @@ from services.pagination import CursorCodec, InvalidCursorError
 from services.users.permissions import Viewer
 from tests.commands import CommandLog
 from tests.factories.blog import create_post
-from tests.factories.comments import create_comment
+from tests.factories.comments import create_comment, make_comment
 from tests.factories.users import create_user, viewer_of
 
 CURSORS = CursorCodec(b"0" * 32)
@@ -104,6 +104,12 @@ class TestModerate:
             await ModerationService.approve(comment.id, viewer=await someone())
 
         assert await status_of(comment) == CommentStatus.DELETED
+
+    async def test_comment_purged_meanwhile_is_not_found(self, database: Database) -> None:
+        with pytest.raises(CommentNotFoundError):
+            await move_comment(make_comment(), CommentStatus.SPAM, viewer=await someone(), is_moderation=True)
+
+        assert await AuditEntry.find_rows({}) == []
 
     async def test_nobody_approves_what_was_rewritten_meanwhile(self, database: Database) -> None:
         comment = await create_comment(post=await published(), status=CommentStatus.PENDING, revision=2)
