@@ -3,11 +3,11 @@
 from typing import Annotated
 
 from beanie import PydanticObjectId
-from fastapi import Depends, Path, Query, Request
+from fastapi import Path, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from api.conditional import etag, tagged
-from api.dependencies import Allowed, Client, Config, MaybeSignedIn, ObjectIdPath, Paging, RequiredIfMatch, SignedIn
+from api.dependencies import Allowed, Config, MaybeSignedIn, ObjectIdPath, Paging, RequiredIfMatch, SignedIn, ThisVisit
 from api.routing import API_PREFIX, make_router, refuses
 from api.schemas.blog import PostCreate, PostUpdate, ScheduleCreate
 from models.blog.posts import PostEdit, PostRead, PostStatus, PostSummary, PreviewLink
@@ -19,7 +19,6 @@ from services.blog.previews import PreviewNotFoundError, PreviewService
 from services.blog.reading import PostNotFoundError, stamp_of
 from services.blog.slugs import SlugTakenError
 from services.blog.tags import InvalidTagNameError, TagNotFoundError
-from services.blog.views import Visit
 from services.blog.writing import ScheduleInPastError, TooManyTagsError
 from services.errors import PermissionDeniedError, PreconditionError, PreconditionRequiredError
 from services.pagination import Page
@@ -36,10 +35,6 @@ SlugFilter = Annotated[str | None, Query(max_length=50, examples=["technology"])
 
 _WRITING = (CategoryNotFoundError, TagNotFoundError, InvalidTagNameError, TooManyTagsError, SlugTakenError, ScheduleInPastError)
 _MOVING = refuses(PostNotFoundError, PostTransitionError)
-
-
-def _visit(request: Request, client: Client) -> Visit:
-    return Visit(request.app.state.views, client.address, client.user_agent)
 
 
 @router.get("", response_model=Page[PostSummary])
@@ -89,7 +84,7 @@ async def get_preview(token: Annotated[str, Query(max_length=100)], settings: Co
     },
 )
 async def get_post_by_slug(
-    slug: PostSlugKey, request: Request, viewer: MaybeSignedIn, visit: Annotated[Visit, Depends(_visit)]
+    slug: PostSlugKey, request: Request, viewer: MaybeSignedIn, visit: ThisVisit
 ) -> Response:
     """A published post; drafts are shown to their authors and to editors only."""
     post = await PostService.get_post_by_slug(slug, viewer=viewer, visit=visit)

@@ -61,32 +61,34 @@ LEADS_TO = {
 
 class TestTransitions:
     @pytest.mark.parametrize("step", TRANSITIONS)
-    @pytest.mark.parametrize("status", list(PostStatus))
-    async def test_each_step_from_each_status(self, step: str, status: PostStatus) -> None:
-        owner = await create_user(role=Role.AUTHOR)
-        post = await create_post(author=owner, status=status)
-        wanted = LEADS_TO.get((step, status.value))
-        if wanted is None:
-            with pytest.raises(PostTransitionError):
+    async def test_each_step_from_each_status(self, step: str) -> None:
+        for status in PostStatus:
+            owner = await create_user(role=Role.AUTHOR)
+            post = await create_post(author=owner, status=status)
+            wanted = LEADS_TO.get((step, status.value))
+            if wanted is None:
+                with pytest.raises(PostTransitionError):
+                    await TRANSITIONS[step](post.id, viewer_of(owner))
+                wanted = status.value
+            else:
                 await TRANSITIONS[step](post.id, viewer_of(owner))
-            wanted = status.value
-        else:
-            await TRANSITIONS[step](post.id, viewer_of(owner))
-        assert (await _post(post.id)).status == wanted
-        assert (await _user(owner.id)).posts_count == int(wanted == "published")
+            assert (await _post(post.id)).status == wanted
+            assert (await _user(owner.id)).posts_count == int(wanted == "published")
 
-    @pytest.mark.parametrize("step", TRANSITIONS)
-    async def test_stranger_finds_nothing_and_editor_may(self, step: str) -> None:
-        status = next(PostStatus(status) for name, status in LEADS_TO if name == step)
-        post = await create_post(status=status)
-        for role in (Role.AUTHOR, Role.USER):
+    async def test_stranger_finds_nothing_and_editor_may(self) -> None:
+        strangers = [viewer_of(await create_user(role=role)) for role in (Role.AUTHOR, Role.USER)]
+        editor = viewer_of(await create_user(role=Role.EDITOR))
+        for step, transition in TRANSITIONS.items():
+            status = next(PostStatus(status) for name, status in LEADS_TO if name == step)
+            post = await create_post(status=status)
+            for stranger in strangers:
+                with pytest.raises(PostNotFoundError):
+                    await transition(post.id, stranger)
             with pytest.raises(PostNotFoundError):
-                await TRANSITIONS[step](post.id, viewer_of(await create_user(role=role)))
-        with pytest.raises(PostNotFoundError):
-            await TRANSITIONS[step](PydanticObjectId(), viewer_of(await create_user(role=Role.EDITOR)))
-        assert (await _post(post.id)).status is status
-        await TRANSITIONS[step](post.id, viewer_of(await create_user(role=Role.EDITOR)))
-        assert (await _post(post.id)).status == LEADS_TO[step, status.value]
+                await transition(PydanticObjectId(), editor)
+            assert (await _post(post.id)).status is status
+            await transition(post.id, editor)
+            assert (await _post(post.id)).status == LEADS_TO[step, status.value]
 
 
 class TestPublish:
