@@ -15,11 +15,11 @@ SOURCES := models services api scripts tests
 export AGORA_DATA := $(DATA)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help install run worker seed demo test check format lint typecheck cov bench reconcile indexes openapi fuzz clean
+.PHONY: help install run worker seed demo test check format lint typecheck cov bench stress-crash reconcile indexes openapi fuzz clean
 
 help: ## list the commands
-	@echo "make COMMAND [LANE=pymongo|motor] [PORT=8000] [DATA=.agora]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' Makefile
+	@echo "make COMMAND [LANE=pymongo|motor] [PORT=8000] [DATA=.agora] [PYTHON=python3]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
 
 $(READY): pyproject.toml constraints/$(LANE).txt scripts/install.sh
 	@sh scripts/install.sh $(LANE) $(VENV)
@@ -46,8 +46,8 @@ demo: $(READY) ## walk through the publication and print it
 reconcile: $(READY) ## recompute every stored counter; exits 1 on drift (REPAIR=1 mends it)
 	@exec $(PY) -m scripts.reconcile $(if $(REPAIR),--repair)
 
-indexes: $(READY) ## compare the declared indexes with the created ones
-	@exec $(PY) -m scripts.indexes
+indexes: $(READY) ## compare the declared indexes with the created ones (CREATE=1 creates the missing)
+	@exec $(PY) -m scripts.indexes $(if $(CREATE),--create)
 
 test: $(DEV) ## run every test
 	@exec $(PY) -m pytest
@@ -72,6 +72,9 @@ cov: $(DEV) ## run every test with branch coverage; fails below the floor
 
 bench: $(DEV) ## throughput and CPU per request against a bare ASGI program, as ratios
 	@exec $(PY) -m scripts.bench
+
+stress-crash: $(DEV) ## kill a throw-away Agora under load, ROUNDS=20 times; nothing acknowledged may be lost
+	@exec $(PY) -m scripts.stress_crash --rounds $(or $(ROUNDS),20)
 
 openapi: $(READY) ## rewrite the committed OpenAPI snapshot
 	@exec $(PY) -m scripts.openapi

@@ -223,6 +223,11 @@ def running_server(folder: Path) -> str | None:
     return None
 
 
+def server_pid(folder: Path) -> int | None:
+    """The process id of the server that was last started on this folder."""
+    return _read_state(folder).get("server")
+
+
 def _lock_file(folder: Path) -> Path:
     return folder / "lock"
 

@@ -17,6 +17,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from api.app import create_app
+from models.idempotency import IdempotentAnswer
 from models.users import User
 from scripts.connection import Reached, connected, explained, reach_database
 from scripts.embedded import LaunchError
@@ -125,6 +126,8 @@ async def _prepare_and_serve(reached: Reached, api: ApiServer, listener: socket.
     async with connected(settings) as database:
         if reached.server is not None:
             await database.release_orphans()
+            # Whoever held a claim on an Idempotency-Key is gone with the server it spoke to: its client need not wait a minute.
+            await IdempotentAnswer.collection().delete_many({"status": None})
         for row in await IndexService.create_missing():
             log.warning("index_drift", kind=row.kind, collection=row.collection, index=row.index)
         if seed and settings.environment is Environment.DEVELOPMENT:
