@@ -1,11 +1,14 @@
 """The sample data: complete, consistent, the same every time."""
 
 import io
+import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from rich.console import Console
 
 from models.audit import AuditEntry
@@ -17,7 +20,8 @@ from models.database import Database
 from models.documents import DOCUMENTS
 from models.social import Follow, Like
 from models.users import Role, User
-from scripts import samples, seed
+from scripts import demo, samples, seed
+from scripts.embedded import EmbeddedServer
 from scripts.samples import DEMO_ACCOUNTS, make_unit
 from scripts.seed import ProductionSeedError, SampleConflictError, accounts_table, ensure_seeded, summary_table
 from services.reconcile import ReconcileService
@@ -231,6 +235,35 @@ class TestTables:
 
         assert "post_revisions" in text
         assert "agora-demo-reader" in text
+
+
+class TestMain:
+    def test_fills_in_says_so_and_does_nothing_the_second_time(
+        self, server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name, value in {
+            "MONGODB_URI": server.uri,
+            "AGORA_DATA": str(tmp_path),
+            "AGORA_DATABASE": f"seed_{uuid.uuid4().hex[:12]}",
+            "AGORA_PASSWORD_HASH_TIME_COST": "1",
+            "AGORA_PASSWORD_HASH_MEMORY_KIB": "8",
+        }.items():
+            monkeypatch.setenv(name, value)
+        printed = []
+        for run in (seed.main, seed.main, demo.main):
+            with pytest.raises(SystemExit) as ended:
+                run()
+            assert ended.value.code == 0
+            printed.append(capsys.readouterr().out)
+
+        assert "post_revisions" in printed[0]
+        assert "agora-demo-reader" in printed[0]
+        assert "nothing inserted" in printed[1]
+        assert "johndoe follows janedoe" in printed[2]
+
+    def test_another_scale_is_refused(self) -> None:
+        with pytest.raises(typer.BadParameter, match="The scale is 1, 10 or 100"):
+            seed.main(scale=7)
 
 
 def _without_hashes(rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
