@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -32,6 +32,14 @@ from tests.factories.users import create_session, create_user, open_session, vie
 Server = tuple[str, LiveHub]
 
 
+class QuietServer(uvicorn.Server):
+    """A server that leaves the signals to pytest."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 @pytest.fixture
 async def server(settings: Settings, database: Database) -> AsyncIterator[Server]:
     """The application served on a free port, following the events every 20 ms."""
@@ -39,8 +47,10 @@ async def server(settings: Settings, database: Database) -> AsyncIterator[Server
         update={"live_poll_seconds": 0.02, "base_url": "https://agora.example", "cors_origins": ["https://friend.example"]}
     )
     app = create_app(following, database=database, mailer=MemoryMailer())
-    config = uvicorn.Config(app, port=0, log_config=None, ws_ping_interval=0.5, ws_ping_timeout=0.5, lifespan="on")
-    running = uvicorn.Server(config)
+    config = uvicorn.Config(
+        app, port=0, log_config=None, ws_ping_interval=0.5, ws_ping_timeout=0.5, lifespan="on", timeout_graceful_shutdown=2
+    )
+    running = QuietServer(config)
     task = asyncio.create_task(running.serve())
     await eventually(lambda: running.started)
     port = running.servers[0].sockets[0].getsockname()[1]
@@ -62,7 +72,8 @@ async def post(database: Database) -> Post:
 @contextlib.asynccontextmanager
 async def signed_in(server: Server, token: str, **options: Any) -> AsyncIterator[ClientConnection]:
     """A connection whose `ready` has been read."""
-    async with connect(server[0], additional_headers={"Authorization": f"Bearer {token}"}, **options) as socket:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with connect(server[0], additional_headers=headers, close_timeout=0.5, **options) as socket:
         assert (await next_of(socket))["type"] == "ready"
         yield socket
 
@@ -232,6 +243,7 @@ class TestTopics:
                         seen.append(message["sequence"])
                     if seen[-1] == 1000:
                         break
+                socket.transport.abort()  # the line breaks with messages under way
             reconnects += 1
         await writing
 
