@@ -18,6 +18,8 @@ from api.routes import ROUTERS
 from api.web import pages
 from models.database import Database
 from models.documents import DOCUMENTS
+from services.blog.discovery import DISCOVERY_CONSUMER
+from services.blog.pages import PAGE_CONSUMER
 from services.blog.reading import REFERENCE_CONSUMER
 from services.blog.views import ViewCounter
 from services.indexes import IndexDrift, IndexService
@@ -48,7 +50,7 @@ def create_app(settings: Settings, *, database: Database | None = None, mailer: 
     app.state.mailer = mailer or make_mailer(settings)
     app.state.given_database = database
     app.state.views = ViewCounter(settings.secret_bytes)
-    app.state.live = LiveHub(listeners=[REFERENCE_CONSUMER])
+    app.state.live = LiveHub(listeners=[REFERENCE_CONSUMER, PAGE_CONSUMER, DISCOVERY_CONSUMER])
     errors.install(app)
     for router in [health.router, *ROUTERS]:
         app.router.routes.extend(router.routes)

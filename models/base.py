@@ -1,7 +1,8 @@
 """What every document shares: its id, its times, and the writes that keep `updated_at` true."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, ClassVar, Self
 
 import beanie
@@ -31,7 +32,13 @@ UtcDatetime = Annotated[AwareDatetime, AfterValidator(to_milliseconds)]
 
 
 class AgoraDocument(beanie.Document):
-    """A stored document. Writes go through `store`, `change` and `change_many`; nothing reads, edits and saves."""
+    """A stored document. Writes go through `store`, `change` and `change_many`; nothing reads, edits and saves.
+
+    `watchers` of a class are told after the commit which of its documents was changed, by its id, or None when the change named
+    no single one: caches of this process hang on it, so that no writer can forget to empty them.
+    """
+
+    watchers: ClassVar[list[Callable[[PydanticObjectId | None], None]]] = []
 
     id: PydanticObjectId = Field(default_factory=PydanticObjectId)
     created_at: UtcDatetime = Field(default_factory=now)
@@ -72,6 +79,7 @@ class AgoraDocument(beanie.Document):
         row = await cls.collection().find_one_and_update(
             query, _stamped(update), session=session, upsert=upsert, return_document=ReturnDocument.AFTER
         )
+        cls._tell_watchers(query)
         return None if row is None else cls.from_row(row)
 
     @classmethod
@@ -79,7 +87,15 @@ class AgoraDocument(beanie.Document):
         """Apply `update` to every document that meets `query` and return how many were changed. Moves `updated_at`."""
         result = await cls.collection().update_many(query, _stamped(update), session=session)
         changed: int = result.modified_count
+        cls._tell_watchers(query)
         return changed
+
+    @classmethod
+    def _tell_watchers(cls, query: Mapping[str, Any]) -> None:
+        key = query.get("_id")
+        changed = key if isinstance(key, PydanticObjectId) else None
+        for watcher in cls.watchers:
+            database.after_commit(partial(watcher, changed))
 
     @classmethod
     async def rekey(cls, query: Mapping[str, Any], fields: Mapping[str, Any], *, session: Session) -> Self | None:

@@ -31,6 +31,7 @@ __all__ = [
     "DuplicateKeyError",
     "PyMongoError",
     "Session",
+    "after_commit",
     "aggregate",
     "collection_of",
     "duplicate_index",
@@ -163,6 +164,7 @@ def duplicate_index(error: DuplicateKeyError) -> str:
 # Beanie binds document classes to one database for the whole process; transactions follow the same binding.
 _bound: Database | None = None
 _ambient: ContextVar[Session | None] = ContextVar("ambient_session", default=None)
+_after_commit: ContextVar[list[Callable[[], None]] | None] = ContextVar("after_commit", default=None)
 _hot_locks: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, Hashable], asyncio.Lock] = WeakValueDictionary()
 
 
@@ -188,6 +190,19 @@ async def run_transaction(work: Callable[[Session], Awaitable[T]], *, hot: Seque
         return await _attempt_until_committed(work, _bound.client)
 
 
+def after_commit(call: Callable[[], None]) -> None:
+    """Call this once the running transaction, the outermost one, has been committed; at once when there is none.
+
+    For what must not happen earlier, such as forgetting what a cache holds: forgotten before the commit, it would be read back
+    as it was. The call must be harmless when nothing was committed: it is made also when the outcome is unknown.
+    """
+    waiting = _after_commit.get()
+    if waiting is None:
+        call()
+    else:
+        waiting.append(call)
+
+
 async def _attempt_until_committed(work: Callable[[Session], Awaitable[T]], client: Any) -> T:
     started = time.monotonic()
     attempt = 0
@@ -195,7 +210,8 @@ async def _attempt_until_committed(work: Callable[[Session], Awaitable[T]], clie
         session = await _value(client.start_session())
         async with session:
             await _value(session.start_transaction())
-            token = _ambient.set(session)
+            waiting: list[Callable[[], None]] = []
+            session_token, waiting_token = _ambient.set(session), _after_commit.set(waiting)
             try:
                 result = await work(session)
             except BaseException as error:
@@ -204,10 +220,15 @@ async def _attempt_until_committed(work: Callable[[Session], Awaitable[T]], clie
                 if not _starts_again(error, time.monotonic() - started):
                     raise
             else:
-                if await _commit(session):
-                    return result
+                try:
+                    if await _commit(session):
+                        return result
+                finally:
+                    for call in waiting:
+                        call()
             finally:
-                _ambient.reset(token)
+                _ambient.reset(session_token)
+                _after_commit.reset(waiting_token)
         attempt += 1
         await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.2, 0.002 * 2**attempt))  # jitter, no secret
 

@@ -29,7 +29,7 @@ class Cache(Generic[K, V]):
         self.misses = 0
         self._clock = clock
         self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
-        self._loading: dict[K, asyncio.Future[V]] = {}
+        self._loading: dict[K, tuple[int, asyncio.Future[V]]] = {}
         self._generation = 0
         _caches.add(self)  # type: ignore[arg-type]  # the registry only reads names and counts
 
@@ -43,6 +43,11 @@ class Cache(Generic[K, V]):
         self._entries.move_to_end(key)
         return entry[1]
 
+    def peek(self, key: K) -> V | None:
+        """The value if it is held, however old; counts as neither."""
+        entry = self._entries.get(key)
+        return None if entry is None else entry[1]
+
     def put(self, key: K, value: V) -> None:
         self._entries[key] = (self._clock() + self.ttl, value)
         self._entries.move_to_end(key)
@@ -53,17 +58,17 @@ class Cache(Generic[K, V]):
         """The value, loaded by the first of the callers who miss it; the others wait for the same load.
 
         A load that fails is reported to all who waited and not remembered. A value that was invalidated while it was being
-        loaded is returned to those who waited and not kept.
+        loaded is returned to those who waited then, not kept, and not given to those who ask after the invalidation.
         """
         value = self.get(key)
         if value is not None:
             return value
-        pending = self._loading.get(key)
-        if pending is not None:
+        generation, pending = self._loading.get(key, (-1, None))
+        if pending is not None and generation == self._generation:
             return await asyncio.shield(pending)
         future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
-        self._loading[key] = future
         generation = self._generation
+        self._loading[key] = (generation, future)
         try:
             loaded = await load()
         except BaseException as error:
@@ -79,7 +84,8 @@ class Cache(Generic[K, V]):
             future.set_result(loaded)
             return loaded
         finally:
-            self._loading.pop(key, None)
+            if self._loading.get(key, (0, None))[1] is future:
+                del self._loading[key]
 
     def invalidate(self, keys: Iterable[K] | None = None) -> None:
         """Forget these keys, or everything."""

@@ -11,9 +11,7 @@ import structlog
 
 from models.database import DatabaseUnavailableError, PyMongoError, watch
 from models.events import Event
-from services.blog.discovery import DISCOVERY_CONSUMER
 from services.blog.lifecycle import PublishingService
-from services.blog.reading import REFERENCE_CONSUMER
 from services.events import Consumer, EventService
 from services.jobs import JobService, RecurringJob
 from services.mail import make_mailer
@@ -37,8 +35,8 @@ def make_jobs(settings: Settings) -> list[RecurringJob]:
 
 
 def make_consumers(settings: Settings) -> list[Consumer]:
-    """Every durable consumer of events."""
-    return [account_mail_consumer(settings, make_mailer(settings)), REFERENCE_CONSUMER, DISCOVERY_CONSUMER]
+    """Every durable consumer of events. Caches are not: each API process listens for its own (`LiveHub.listeners`)."""
+    return [account_mail_consumer(settings, make_mailer(settings))]
 
 
 async def _publish_due_posts() -> str:

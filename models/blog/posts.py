@@ -1,7 +1,9 @@
 """Posts, the history of their content and addresses, and how often they are read."""
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
+from typing import ClassVar
 
 from beanie import PydanticObjectId
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,6 +31,8 @@ class SearchTerm(BaseModel):
 
 class Post(AgoraDocument):
     """An article. `content` is Markdown; `content_html` is what it renders to, sanitised, made when the content is written."""
+
+    watchers: ClassVar[list[Callable[[PydanticObjectId | None], None]]] = []
 
     title: str
     slug: str

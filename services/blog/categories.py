@@ -1,12 +1,13 @@
 """Categories: the sections of the publication, kept by editors."""
 
+from functools import partial
 from typing import Annotated
 
 from beanie import PydanticObjectId
 from pydantic import BaseModel, Field, StringConstraints
 
 from models.blog.taxonomy import Category, CategoryRead
-from models.database import DuplicateKeyError, Session, run_transaction
+from models.database import DuplicateKeyError, Session, after_commit, run_transaction
 from models.events import EventType
 from services.blog.reading import forget_references
 from services.cache import Cache
@@ -91,7 +92,7 @@ class CategoryService:
             await run_transaction(work)
         except DuplicateKeyError as error:
             raise CategoryTakenError(slug) from error
-        forget_categories(category.id)
+        after_commit(partial(forget_categories, category.id))
         return CategoryRead.model_validate(category.model_dump())
 
     @staticmethod
@@ -139,7 +140,7 @@ class CategoryService:
             category = await run_transaction(work, hot=[category_id])
         except DuplicateKeyError as error:
             raise CategoryTakenError(changes.slug) from error
-        forget_categories(category_id)
+        after_commit(partial(forget_categories, category_id))
         return CategoryRead.model_validate(category.model_dump())
 
     @staticmethod

@@ -11,7 +11,7 @@ from models.base import now as present
 from models.base import to_milliseconds
 from models.blog.comments import Comment
 from models.blog.posts import Post, PostEdit, PostRevision, PostSlug, PostStatus, PostViews
-from models.database import Session, run_transaction, start_again
+from models.database import Session, after_commit, run_transaction, start_again
 from models.events import EventType
 from models.social import Like
 from services.blog.exposure import move_counters
@@ -123,7 +123,7 @@ class PublishingService:
             for row in await Post.find_rows(due, {"_id": 1}, sort=[(field, 1)], limit=BATCH):
                 moved += await _move_due(row["_id"], status, field, now)
         if moved:
-            forget_public_lists()
+            after_commit(forget_public_lists)
         return moved
 
     @staticmethod
@@ -176,7 +176,7 @@ async def _transition(post_id: PydanticObjectId, wanted: PostStatus, fields: Fie
 
 async def _run(post_id: PydanticObjectId, work: Any) -> PostEdit:
     post: Post = await run_transaction(work, hot=[post_id])
-    forget_public_lists()
+    after_commit(forget_public_lists)
     return await to_edit(post.row())
 
 

@@ -9,16 +9,16 @@ from beanie import PydanticObjectId
 
 from models.base import now as present
 from models.base import to_milliseconds
-from models.blog.posts import Post, PostEdit, PostRead, PostSlug, PostStatus, PostSummary
-from models.database import Session, run_transaction, start_again
+from models.blog.posts import Post, PostEdit, PostSlug, PostStatus, PostSummary
+from models.database import Session, after_commit, run_transaction, start_again
 from models.events import EventType
 from models.users import User
 from services.blog.categories import get_active_category
 from services.blog.lifecycle import move_post, publication_of, record_post_event, record_publication
 from services.blog.listing import PostFilter, PostSort, forget_public_lists, list_public
+from services.blog.pages import NotPublicError, PostPage, get_public_page, make_page
 from services.blog.reading import (
     EDIT_FIELDS,
-    READ_FIELDS,
     SUMMARY_FIELDS,
     PostNotFoundError,
     get_editable_post,
@@ -91,23 +91,27 @@ class PostService:
 
         post = await run_transaction(work)
         if post.status is PostStatus.PUBLISHED:
-            forget_public_lists()
+            after_commit(forget_public_lists)
         return await to_edit(post.row())
 
     @staticmethod
-    async def get_post_by_slug(slug: str, *, viewer: Viewer | None, visit: Visit | None = None) -> PostRead | PostMoved:
+    async def get_post_by_slug(slug: str, *, viewer: Viewer | None, visit: Visit | None = None) -> PostPage | PostMoved:
         """A published post, or one of any status but trashed to those who may edit it; `PostMoved` for an old slug of one.
 
-        `visit` is counted for a published post, without waiting. At most two commands. Raises PostNotFoundError.
+        The views on it may be 5 s old, the rest is not (see `pages`). `visit` is counted for a published post, without waiting.
+        At most two commands, none for a page that was read a moment ago. Raises PostNotFoundError.
         """
-        row = await Post.find_row({"slug": slug}, READ_FIELDS)
-        if row is None:
-            return await _find_moved(slug, viewer)
-        if not _is_visible(row, viewer):
-            raise PostNotFoundError(slug)
-        if visit is not None and row["status"] == PostStatus.PUBLISHED:
-            visit.count(row["_id"])
-        return await to_read(row)
+        try:
+            page = await get_public_page(slug)
+        except NotPublicError as found:
+            if found.row is None:
+                return await _find_moved(slug, viewer)
+            if not _is_visible(found.row, viewer):
+                raise PostNotFoundError(slug) from None
+            return make_page(await to_read(found.row))
+        if visit is not None:
+            visit.count(page.post.id)
+        return page
 
     @staticmethod
     async def get_post_for_edit(post_id: PydanticObjectId, *, viewer: Viewer) -> PostEdit:
@@ -186,7 +190,7 @@ class PostService:
 
         post = await run_transaction(work, hot=[post_id])
         if post.status is PostStatus.PUBLISHED:
-            forget_public_lists()
+            after_commit(forget_public_lists)
         return await to_edit(post.row())
 
 

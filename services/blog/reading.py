@@ -141,6 +141,7 @@ class _Generation:
 
 
 _generation = _Generation()
+_holders: list[Cache[Any, Any]] = []
 
 
 def forget_references(
@@ -154,6 +155,13 @@ def forget_references(
     _authors.invalidate(authors)
     _categories.invalidate(categories)
     _tags.invalidate(tags)
+    for cache in _holders:
+        cache.invalidate()
+
+
+def holds_names(cache: Cache[Any, Any]) -> None:
+    """Have this cache emptied whenever a name changes, because what it keeps shows names."""
+    _holders.append(cache)
 
 
 async def _forget_changed(event: Event) -> None:

@@ -1,6 +1,7 @@
 """Tags: made on first use, counted by the published posts that carry them."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from beanie import PydanticObjectId
@@ -8,7 +9,7 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from models.blog.taxonomy import Tag, TagRead
-from models.database import DuplicateKeyError, Session, run_transaction, start_again
+from models.database import DuplicateKeyError, Session, after_commit, run_transaction, start_again
 from models.events import EventType
 from services.blog.reading import forget_references
 from services.cache import Cache
@@ -101,8 +102,8 @@ class TagService:
             tag = await run_transaction(work, hot=[tag_id])
         except DuplicateKeyError as error:
             raise TagTakenError(name) from error
-        forget_references(tags=[tag_id])
-        forget_popular_tags()
+        after_commit(partial(forget_references, tags=[tag_id]))
+        after_commit(forget_popular_tags)
         return TagRead.model_validate(tag.model_dump())
 
 

@@ -83,14 +83,12 @@ async def get_preview(token: Annotated[str, Query(max_length=100)], settings: Co
         308: {"description": "The slug is an old one: `Location` has the new address."},
     },
 )
-async def get_post_by_slug(
-    slug: PostSlugKey, request: Request, viewer: MaybeSignedIn, visit: ThisVisit
-) -> Response:
+async def get_post_by_slug(slug: PostSlugKey, request: Request, viewer: MaybeSignedIn, visit: ThisVisit) -> Response:
     """A published post; drafts are shown to their authors and to editors only."""
-    post = await PostService.get_post_by_slug(slug, viewer=viewer, visit=visit)
-    if isinstance(post, PostMoved):
-        return RedirectResponse(f"{API_PREFIX}/blog/posts/{post.slug}", 308)
-    return tagged(request, post.model_dump_json().encode(), tag=etag(post.revision, stamp_of(post)))
+    page = await PostService.get_post_by_slug(slug, viewer=viewer, visit=visit)
+    if isinstance(page, PostMoved):
+        return RedirectResponse(f"{API_PREFIX}/blog/posts/{page.slug}", 308)
+    return tagged(request, page.body, tag=etag(page.post.revision, page.stamp))
 
 
 @router.patch(
