@@ -80,7 +80,7 @@ class LoginService:
         await RateLimitService.require(account_policy, f"device:{known}" if known else f"typed:{typed}", now=now)
         subject_id = user.id if user is not None else _NOBODY
         if known is None:
-            reservation = await _reserve_on_account(subject_id, settings, now)
+            reservation = await _reserve_on_account(subject_id, typed, settings, now)
         else:
             reservation = await _reserve_on_device(known, settings, now)
         may_enter = user is not None and reservation.is_granted and not user.is_suspended(now)
@@ -153,11 +153,24 @@ def _reservation(row: dict[str, Any] | None, settings: Settings) -> _Reservation
     return _Reservation(attempts <= settings.lock_after_failures, attempts == settings.lock_after_failures)
 
 
-async def _reserve_on_account(user_id: PydanticObjectId, settings: Settings, now: datetime) -> _Reservation:
-    row = await User.collection().find_one_and_update(
-        {"_id": user_id}, _attempt_update(settings, now), _ATTEMPTS, return_document=ReturnDocument.AFTER
-    )
-    return _reservation(row, settings)
+async def _reserve_on_account(user_id: PydanticObjectId, typed: str, settings: Settings, now: datetime) -> _Reservation:
+    """In a transaction only for its queue: a plain write would wait in the server for a transaction on the same person.
+
+    In the motor lane each such wait holds one of a few threads, and the transaction then finds none to commit with. Attempts on
+    accounts that do not exist queue by the typed name, so that they wait alike.
+    """
+
+    async def work(session: Session) -> _Reservation:
+        row = await User.collection().find_one_and_update(
+            {"_id": user_id},
+            _attempt_update(settings, now),
+            _ATTEMPTS,
+            return_document=ReturnDocument.AFTER,
+            session=session,
+        )
+        return _reservation(row, settings)
+
+    return await run_transaction(work, hot=[f"login:{typed}" if user_id == _NOBODY else user_id])
 
 
 async def _reserve_on_device(device_id: str, settings: Settings, now: datetime) -> _Reservation:
