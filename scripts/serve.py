@@ -126,7 +126,7 @@ async def _prepare_and_serve(reached: Reached, api: ApiServer, listener: socket.
     async with connected(settings) as database:
         if reached.server is not None:
             await database.release_orphans()
-            # Whoever held a claim on an Idempotency-Key is gone with the server it spoke to: its client need not wait a minute.
+            # Whoever held a claim on an Idempotency-Key is gone with the server it spoke to: its client need not wait.
             await IdempotentAnswer.collection().delete_many({"status": None})
         for row in await IndexService.create_missing():
             log.warning("index_drift", kind=row.kind, collection=row.collection, index=row.index)

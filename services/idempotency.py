@@ -3,7 +3,7 @@
 A request goes through three steps. It claims its key: one insert, which the unique index refuses to its twins. Its work runs in
 one transaction, at whose end the answer is written into the claim, so that effect and answer are kept or lost together. When the
 work fails or answers 400 or more, the transaction is aborted and the claim given back: such an answer is not stored, and the
-key may be used again. A process that dies in between leaves a claim that is free again after a minute.
+key may be used again. A process that dies in between leaves a claim that is free again after five seconds.
 """
 
 import contextlib
@@ -20,7 +20,9 @@ from models.idempotency import IdempotentAnswer
 from services.errors import ConflictError, RuleViolatedError, UnprocessableError
 
 MAX_KEY_LENGTH = 255
-CLAIM_FOR = timedelta(seconds=60)
+# Short, so that a client whose first request died with its process or its database is answered soon. To take a claim over from
+# a request that is merely slow is safe: that one cannot settle any more, and its effect is undone.
+CLAIM_FOR = timedelta(seconds=5)
 KEPT_FOR = timedelta(hours=24)
 
 
@@ -75,7 +77,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to answer a key, until it is settled, released or 60 seconds old."""
+    """The right to answer a key, until it is settled, released, or taken over when five seconds old."""
 
     scope: str
     claim_id: PydanticObjectId
@@ -115,7 +117,7 @@ class IdempotencyService:
     async def claim(request: KeyedRequest, *, secret: bytes, now: datetime | None = None) -> Claim | Answer:
         """The right to answer this key, or the answer that was given to it before.
 
-        A claim older than 60 seconds and an answer older than 24 hours are taken over. The digests are keyed with `secret`,
+        A claim older than five seconds and an answer older than 24 hours are taken over. The digests are keyed with `secret`,
         so that a stored one does not tell what was in a body.
         """
         if not (1 <= len(request.key) <= MAX_KEY_LENGTH and all("!" <= character <= "~" for character in request.key)):
