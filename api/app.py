@@ -52,7 +52,7 @@ def create_app(settings: Settings, *, database: Database | None = None, mailer: 
     app.state.views = ViewCounter(settings.secret_bytes)
     app.state.live = LiveHub(listeners=[REFERENCE_CONSUMER, PAGE_CONSUMER, DISCOVERY_CONSUMER])
     errors.install(app)
-    for router in [health.router, *ROUTERS]:
+    for router in [*ROUTERS, health.router]:
         app.router.routes.extend(router.routes)
     documentation.install(app)
     pages.install(app)

@@ -70,9 +70,17 @@ async def _client(request: Request) -> ClientInfo:
     return client
 
 
-async def _visit(request: Request) -> Visit:
-    client = await _client(request)
-    return Visit(request.app.state.views, client.address, client.user_agent)
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads a page, if that is known, and the visit that it is. One dependency, because pages are read most."""
+
+    viewer: Viewer | None
+    visit: Visit
+
+
+async def _reader(request: Request) -> Reader:
+    state = request.state
+    return Reader(state.viewer, Visit(request.app.state.views, state.client.address, state.client.user_agent))
 
 
 async def _page(
@@ -88,7 +96,7 @@ Config = Annotated[Settings, Depends(_settings)]
 Cursors = Annotated[CursorCodec, Depends(_cursors)]
 Mail = Annotated[Mailer, Depends(_mailer)]
 Client = Annotated[ClientInfo, Depends(_client)]
-ThisVisit = Annotated[Visit, Depends(_visit)]
+ThisReader = Annotated[Reader, Depends(_reader)]
 Paging = Annotated[PageRequest, Depends(_page)]
 Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the stretch before")]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items to return")]

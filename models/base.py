@@ -109,7 +109,21 @@ class AgoraDocument(beanie.Document):
             return None
         moved = {**row, **fields, "updated_at": now()}
         await cls.collection().insert_one(moved, session=session)
+        cls._tell_watchers(moved)
         return cls.from_row(moved)
+
+    @classmethod
+    async def increment(cls, key: PydanticObjectId, field: str, delta: int, *, session: Session) -> int:
+        """Move a counter and return it as it then is; 0 for a document that is gone. Moves `updated_at`."""
+        row = await cls.collection().find_one_and_update(
+            {"_id": key},
+            {"$inc": {field: delta}, "$set": {"updated_at": now()}},
+            {field: 1},
+            session=session,
+            return_document=ReturnDocument.AFTER,
+        )
+        cls._tell_watchers({"_id": key})
+        return int(row[field]) if row else 0
 
     @classmethod
     async def find_row(

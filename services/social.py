@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from beanie import PydanticObjectId
-from pymongo import ReturnDocument
 
 from models.base import AgoraDocument
-from models.base import now as present
 from models.blog.comments import Comment, CommentStatus
 from models.blog.posts import Post
 from models.database import DuplicateKeyError, Session, run_transaction, start_again
@@ -239,14 +237,7 @@ async def _remove(document: type[AgoraDocument], pair: Row, session: Session) ->
 
 async def _move_counter(document: type[AgoraDocument], key: PydanticObjectId, field: str, delta: int, session: Session) -> int:
     """The counter after moving it by `delta`; with 0 only what it is. 0 for a document that is gone meanwhile."""
-    if delta == 0:
-        row = await document.find_row({"_id": key}, {field: 1}, session=session)
-    else:
-        row = await document.collection().find_one_and_update(
-            {"_id": key},
-            {"$inc": {field: delta}, "$set": {"updated_at": present()}},
-            projection={field: 1},
-            session=session,
-            return_document=ReturnDocument.AFTER,
-        )
+    if delta:
+        return await document.increment(key, field, delta, session=session)
+    row = await document.find_row({"_id": key}, {field: 1}, session=session)
     return row[field] if row else 0

@@ -1,4 +1,4 @@
-"""Every router of the API, in the order in which the documentation shows them."""
+"""Every router of the API, the busiest first: routes are tried in this order, and each one that is not it costs its share."""
 
 from fastapi import APIRouter
 
@@ -6,16 +6,16 @@ from api.routes import auth, live, social, syndication, users
 from api.routes.blog import categories, comments, discovery, likes, posts, revisions, tags
 
 ROUTERS: list[APIRouter] = [
-    auth.router,
-    *users.ROUTERS,
-    live.router,
     posts.router,
-    revisions.router,
-    categories.router,
-    tags.router,
-    discovery.router,
     comments.router,
     likes.router,
+    discovery.router,
+    categories.router,
+    tags.router,
     social.router,
+    auth.router,
+    *users.ROUTERS,
+    revisions.router,
+    live.router,
     syndication.router,
 ]

@@ -180,7 +180,10 @@ class PostService:
             if given & {"title", "excerpt", "content"}:
                 edit["terms"] = terms_with({"title": before.title, "excerpt": before.excerpt, "content": before.content} | edit)
             as_read = {"_id": post_id, "status": before.status, "revision": before.revision}
+            slug = edit.pop("slug", before.slug)
             after = await Post.change(as_read, {"$set": edit, "$inc": {"revision": 1}}, session=session)
+            if after is not None and slug != before.slug:
+                after = await Post.rekey({"_id": post_id}, {"slug": slug}, session=session)
             if after is None:
                 raise start_again("the post was changed meanwhile")
             await keep_revision(after, viewer.user_id, session=session)

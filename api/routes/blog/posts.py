@@ -7,7 +7,7 @@ from fastapi import Path, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from api.conditional import etag, tagged
-from api.dependencies import Allowed, Config, MaybeSignedIn, ObjectIdPath, Paging, RequiredIfMatch, SignedIn, ThisVisit
+from api.dependencies import Allowed, Config, ObjectIdPath, Paging, RequiredIfMatch, SignedIn, ThisReader
 from api.routing import API_PREFIX, make_router, refuses
 from api.schemas.blog import PostCreate, PostUpdate, ScheduleCreate
 from models.blog.posts import PostEdit, PostRead, PostStatus, PostSummary, PreviewLink
@@ -83,9 +83,9 @@ async def get_preview(token: Annotated[str, Query(max_length=100)], settings: Co
         308: {"description": "The slug is an old one: `Location` has the new address."},
     },
 )
-async def get_post_by_slug(slug: PostSlugKey, request: Request, viewer: MaybeSignedIn, visit: ThisVisit) -> Response:
+async def get_post_by_slug(slug: PostSlugKey, request: Request, reader: ThisReader) -> Response:
     """A published post; drafts are shown to their authors and to editors only."""
-    page = await PostService.get_post_by_slug(slug, viewer=viewer, visit=visit)
+    page = await PostService.get_post_by_slug(slug, viewer=reader.viewer, visit=reader.visit)
     if isinstance(page, PostMoved):
         return RedirectResponse(f"{API_PREFIX}/blog/posts/{page.slug}", 308)
     return tagged(request, page.body, tag=etag(page.post.revision, page.stamp))
