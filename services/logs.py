@@ -9,7 +9,10 @@ import structlog
 
 
 def configure_logs(level: str, *, style: Literal["json", "console"]) -> None:
-    """Set up structlog for the process. Context bound with `structlog.contextvars` (the request id) is on every line."""
+    """Set up structlog for the process. Context bound with `structlog.contextvars` (the request id) is on every line.
+
+    Tracebacks are plain in both styles: the values of local variables would hold passwords and tokens.
+    """
     rank = logging.getLevelNamesMapping()[level]
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -25,7 +28,7 @@ def configure_logs(level: str, *, style: Literal["json", "console"]) -> None:
         )
     else:
         structlog.configure(
-            processors=[*shared, structlog.dev.ConsoleRenderer()],
+            processors=[*shared, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)],
             wrapper_class=structlog.make_filtering_bound_logger(rank),
             logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
             cache_logger_on_first_use=True,

@@ -14,6 +14,7 @@ from models.social import LikeKind
 from services.blog.reading import SUMMARY_FIELDS, to_summaries
 from services.cache import Cache
 from services.errors import RuleViolatedError
+from services.heavy import heavy_work
 
 LIKE_POINTS = 5  # a like is rarer than a view and means more
 MAX_POPULAR_DAYS = 90
@@ -64,7 +65,8 @@ async def _load(days: int, limit: int, now: datetime) -> list[PostSummary]:
     # unless many of them are no longer public or a tie is cut in two: then more are asked for.
     candidates = 2 * limit + 20
     while True:
-        rows = await PostViews.aggregate_rows(_popular_pipeline(since, now, candidates=candidates))
+        async with heavy_work():
+            rows = await PostViews.aggregate_rows(_popular_pipeline(since, now, candidates=candidates))
         best = _best(rows, limit)
         if len(rows) < candidates or (len(best) == limit and best[-1]["points"] > rows[-1]["points"]):
             return await to_summaries(best)

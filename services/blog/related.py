@@ -8,6 +8,7 @@ from beanie import PydanticObjectId
 from models.blog.posts import Post, PostStatus, PostSummary
 from services.blog.reading import SUMMARY_FIELDS, PostNotFoundError, to_summaries
 from services.cache import Cache
+from services.heavy import heavy_work
 
 RELATED_POSTS = 4
 TAG_POINTS = 2  # for every tag in common
@@ -42,7 +43,10 @@ class RelatedPostService:
 
 async def _load(post: Mapping[str, Any]) -> tuple[PostSummary, ...]:
     pipeline = _related_pipeline(post)
-    rows = await Post.aggregate_rows(pipeline) if pipeline else []
+    if not pipeline:
+        return ()
+    async with heavy_work():
+        rows = await Post.aggregate_rows(pipeline)
     return tuple(await to_summaries(rows))
 
 

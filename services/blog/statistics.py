@@ -9,6 +9,7 @@ from models.blog.comments import CommentStatus
 from models.blog.posts import PostStatus
 from models.users import Role, User
 from services.cache import Cache
+from services.heavy import heavy_work
 from services.users.permissions import ROLE_PERMISSIONS, Permission
 
 AUTHOR_ROLES = [role for role in Role if Permission.WRITE_POSTS in ROLE_PERMISSIONS[role]]
@@ -42,7 +43,9 @@ class StatisticsService:
 
 async def _load() -> BlogStats:
     figures = dict.fromkeys(BlogStats.model_fields, 0)  # a collection that holds nothing gives no row
-    for row in await User.aggregate_rows(_stats_pipeline()):
+    async with heavy_work():
+        rows = await User.aggregate_rows(_stats_pipeline())
+    for row in rows:
         figures.update(row)
     return BlogStats.model_validate(figures)
 

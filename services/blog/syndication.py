@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 from models.blog.posts import Post, PostRead, PostStatus
 from services.blog.reading import READ_FIELDS, to_read
 from services.cache import Cache
+from services.heavy import heavy_work
 from services.settings import Settings
 
 FEED_POSTS = 20
@@ -61,12 +62,13 @@ class SyndicationService:
         """The addresses of all published posts, newest first, at most `MAX_SITEMAP_URLS`. Up to ten minutes old."""
 
         async def load() -> Syndicated:
-            rows = await Post.find_rows(
-                {"status": PostStatus.PUBLISHED},
-                {"slug": 1, "published_at": 1, "edited_at": 1},
-                sort=[("published_at", -1), ("_id", -1)],
-                limit=MAX_SITEMAP_URLS,
-            )
+            async with heavy_work():
+                rows = await Post.find_rows(
+                    {"status": PostStatus.PUBLISHED},
+                    {"slug": 1, "published_at": 1, "edited_at": 1},
+                    sort=[("published_at", -1), ("_id", -1)],
+                    limit=MAX_SITEMAP_URLS,
+                )
             return _sitemap(rows, settings)
 
         return await _sitemaps.get_or_load(settings.base_url, load)
@@ -87,9 +89,10 @@ async def _feed(
     kind: str, build: Callable[[Sequence[PostRead], Settings, datetime], ET.Element], settings: Settings
 ) -> Syndicated:
     async def load() -> Syndicated:
-        rows = await Post.find_rows(
-            {"status": PostStatus.PUBLISHED}, READ_FIELDS, sort=[("published_at", -1), ("_id", -1)], limit=FEED_POSTS
-        )
+        async with heavy_work():
+            rows = await Post.find_rows(
+                {"status": PostStatus.PUBLISHED}, READ_FIELDS, sort=[("published_at", -1), ("_id", -1)], limit=FEED_POSTS
+            )
         posts = [await to_read(row) for row in rows]
         modified_at = max((_changed_at(post.published_at, post.edited_at) for post in posts), default=_EPOCH)
         return _finished(ET.tostring(build(posts, settings, modified_at), "utf-8", xml_declaration=True), modified_at)

@@ -1,0 +1,39 @@
+"""Heavy work waits its turn, and is refused rather than piled up."""
+
+import asyncio
+
+import pytest
+
+from services.heavy import AT_ONCE, QUEUE, OverloadedError, heavy_work
+
+
+async def test_few_at_once_the_rest_wait_and_beyond_the_queue_is_refused() -> None:
+    running = most = refused = done = 0
+    release = asyncio.Event()
+
+    async def report() -> None:
+        nonlocal running, most, refused, done
+        try:
+            async with heavy_work():
+                running += 1
+                most = max(most, running)
+                await release.wait()
+                running -= 1
+                done += 1
+        except OverloadedError:
+            refused += 1
+
+    reports = [asyncio.create_task(report()) for _ in range(AT_ONCE + QUEUE + 5)]
+    while refused < 5:
+        await asyncio.sleep(0)
+    release.set()
+    await asyncio.gather(*reports)
+
+    assert (most, done, refused) == (AT_ONCE, AT_ONCE + QUEUE, 5)
+
+
+async def test_failed_work_gives_its_place_back() -> None:
+    for _ in range(AT_ONCE + 1):
+        with pytest.raises(LookupError):
+            async with heavy_work():
+                raise LookupError
