@@ -6,6 +6,7 @@ import pytest
 from beanie import PydanticObjectId
 from pydantic import ValidationError
 
+from models.base import now as present
 from models.blog.posts import Post, PostEdit, PostRevision, PostSlug, PostStatus
 from models.blog.taxonomy import Category, Tag
 from models.events import Event, EventType
@@ -195,6 +196,21 @@ class TestCreatePost:
         for over in limits:
             with pytest.raises(ValidationError):
                 draft(**over)
+
+
+class TestSlugsOfPurgedPosts:
+    async def test_every_slug_a_purged_post_ever_had_is_free_again(self) -> None:
+        """The embedded server keeps a unique key taken that an update gave up, so a slug changes by insertion."""
+        owner = await create_user(role=Role.AUTHOR)
+        viewer = viewer_of(owner)
+        first = await PostService.create_post(draft(title="Old", slug="old"), viewer=viewer)
+        await PostService.update_post(first.id, PostChanges(slug="new"), viewer=viewer, revision=1)
+        await PublishingService.trash(first.id, viewer=viewer)
+        assert await PublishingService.purge_due(now=present() + timedelta(days=31)) == 1
+
+        for slug in ("old", "new"):
+            again = await PostService.create_post(draft(title="Again", slug=slug), viewer=viewer)
+            assert again.slug == slug
 
 
 class TestGetPostBySlug:
