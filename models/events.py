@@ -1,6 +1,5 @@
 """The outbox: what happened, written in the same transaction as the change itself, and how far each consumer has read it."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -77,7 +76,7 @@ class DeadLetter(AgoraDocument):
     event_id: PydanticObjectId
     sequence: int
     error: str
-    failed_at: datetime
+    failed_at: UtcDatetime
 
     class Settings:
         name = "event_dead_letters"

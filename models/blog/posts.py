@@ -128,7 +128,7 @@ class PostViews(AgoraDocument):
     """Views of one post on one UTC day, each visitor counted once per half hour; the truth behind `views_count`."""
 
     post_id: PydanticObjectId
-    day: datetime  # midnight UTC
+    day: UtcDatetime  # midnight
     views_count: int = 0
 
     class Settings:

@@ -1,0 +1,131 @@
+"""Every name of the sources leads somewhere: `docs/sources.md` lists the places, and each of them exists."""
+
+import ast
+import importlib
+from collections.abc import Iterator
+from functools import reduce
+from pathlib import Path
+
+import pytest
+
+from models.documents import DOCUMENTS
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "sources.md").read_text("utf-8")
+
+# SPEC A18, as far as it is built.
+METHODS = {
+    "002 blog": """
+        Post.calculate_reading_time Post.publish BlogService.create_user BlogService.create_post BlogService.get_published_posts
+        BlogService.get_post_with_author_and_category BlogService.add_comment BlogService.like_post BlogService.follow_user
+        BlogService.search_posts BlogService.get_popular_posts BlogService.get_user_feed BlogService.get_blog_stats
+        CategoryService.create_category CategoryService.get_categories_with_post_counts TagService.get_or_create_tags
+        TagService.get_popular_tags ConnectionManager.connect ConnectionManager.disconnect ConnectionManager.broadcast
+        setup_database create_sample_data run_blog_demo get_current_user
+    """,
+    "002 users": """
+        User.full_name User.is_locked User.lock_account User.unlock_account User.record_login_attempt LoginSession.is_expired
+        LoginSession.extend_session LoginSession.invalidate LoginSession.cleanup_expired init_user_management
+        UserService.create_user UserService.get_user_by_id UserService.update_user UserService.delete_user
+        UserService.create_login_session UserService.get_active_sessions UserService.extend_session UserService.invalidate_session
+    """,
+    "001": """
+        UserService.RegisterUser UserService.LoginUser LikeService.LikePost LikeService.UnlikePost FollowService.FollowUser
+        FollowService.UnfollowUser CommentService.CreateComment CommentService.GetPostComments FeedService.GetUserFeed
+    """,
+}
+
+# SPEC A19 "IDX-002 users", the publication's collections, and "users module".
+INDEXES = {
+    "users": {"username unique", "email unique", "role", "is_active", "role + is_active"},
+    "blog_categories": {"slug unique", "name", "is_active"},
+    "tags": {"slug unique", "name", "usage_count"},
+    "posts": {
+        "slug unique",
+        "author",
+        "category",
+        "status",
+        "published_at",
+        "views",
+        "likes",
+        "status + published_at",
+        "author + status",
+        "category + status",
+        "tags",
+        "text on title, content, excerpt",
+    },
+    "comments": {"post", "author", "parent", "status", "post + status + created_at", "author + created_at"},
+    "likes": {"post", "user", "post + user unique"},
+    "follows": {"follower", "following", "follower + following unique"},
+    "login_sessions": {"session_token unique", "expires_at"},
+}
+
+# Every item of SPEC A0 to A2 that names a TRAP, but X-09, which is about money.
+TRAPS = """
+    X-07 X-12 X-13 X-14 X-15 X-16 X-17 X-18 X-19 X-20 X-21 X-26 X-28 X-32
+    USR-M2 USR-M3 USR-M4 USR-M6 USR-S1 USR-S2 USR-S3 USR-S4 USR-S6 USR-S7 USR-S8 USR-S9
+    BLG-M2 BLG-M6 BLG-S1 BLG-S3 BLG-S4 BLG-S7 BLG-S8 BLG-S10 BLG-S11 BLG-S13 BLG-S15 BLG-S16 BLG-S17 BLG-A2 BLG-A3 BLG-A4
+"""
+
+
+def rows_of(heading: str) -> list[list[str]]:
+    """The cells of the table under a heading, without its head."""
+    section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def split_place(place: str) -> tuple[str, list[str]]:
+    """The module, and the names within it, of `module.Class.method`."""
+    parts = place.split(".")
+    for end in range(len(parts), 0, -1):
+        path = ROOT.joinpath(*parts[:end])
+        if path.with_suffix(".py").is_file() or (path / "__init__.py").is_file():
+            return ".".join(parts[:end]), parts[end:]
+    raise LookupError(place)
+
+
+def names_in(path: str) -> Iterator[str]:
+    for node in ast.parse((ROOT / path).read_text("utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            yield from (f"{node.name}::{item.name}" for item in node.body if hasattr(item, "name"))
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+
+
+class TestMethods:
+    def test_every_named_one_is_in_the_table_once(self) -> None:
+        listed = [(source, name) for source, name, *_ in rows_of("Methods")]
+        assert sorted(listed) == sorted((source, name) for source, names in METHODS.items() for name in names.split())
+
+    @pytest.mark.parametrize("place", sorted({row[2] for row in rows_of("Methods")}))
+    def test_place_can_be_called(self, place: str) -> None:
+        module, names = split_place(place)
+        found = reduce(getattr, names, importlib.import_module(module))
+        assert names
+        assert callable(found) or isinstance(found, property)
+
+
+class TestIndexes:
+    def test_every_named_one_is_in_the_table_once(self) -> None:
+        listed = [(collection, named) for collection, named, *_ in rows_of("Indexes")]
+        assert sorted(listed) == sorted((collection, named) for collection, keys in INDEXES.items() for named in keys)
+
+    def test_each_is_declared_or_dropped_for_a_reason(self) -> None:
+        declared = {
+            (vars(document.Settings)["name"], index.document["name"])
+            for document in DOCUMENTS
+            for index in document.Settings.indexes
+        }
+        for collection, named, index, why in rows_of("Indexes"):
+            assert (collection, index) in declared or (index == "dropped" and why), (collection, named)
+
+
+class TestTraps:
+    def test_every_trap_is_in_the_table(self) -> None:
+        assert {item for item, *_ in rows_of("Traps")} == set(TRAPS.split())
+
+    def test_each_named_test_exists(self) -> None:
+        for item, _, test in rows_of("Traps"):
+            path, _, name = test.partition("::")
+            assert name in set(names_in(path)), (item, test)
