@@ -5,10 +5,15 @@ counter or an author's name too. A read is unchanged only if both are the same; 
 that a like does not cost an editor their work.
 """
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.errors import PreconditionError, PreconditionRequiredError
+
+# The `responses=` of a read that is `tagged`.
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The caller's copy is current."}}
 
 
 def etag(revision: int, stamp: str) -> str:

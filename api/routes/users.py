@@ -6,7 +6,7 @@ from typing import Annotated
 from beanie import PydanticObjectId
 from fastapi import Path, Query, Request, Response
 
-from api.conditional import etag, tagged
+from api.conditional import NOT_MODIFIED, etag, tagged
 from api.dependencies import Allowed, Config, Cursor, Cursors, IfMatch, Limit, ObjectIdPath, Paging, SignedIn
 from api.routing import make_router, refuses
 from api.schemas.users import DeleteAccount, Lock, ProfileUpdate, RevokedSessions, RoleChange, UserCreate
@@ -36,7 +36,7 @@ ROUTERS = [me, profiles, administration, audit]
 _ON_OTHERS = (UserNotFoundError, PermissionDeniedError, RankTooLowError)
 
 
-@me.get("", response_model=UserAccount)
+@me.get("", response_model=UserAccount, responses=NOT_MODIFIED)
 async def get_me(request: Request, viewer: SignedIn) -> Response:
     """One's own account."""
     return _answer(request, await UserService.get_me(viewer))
@@ -121,7 +121,11 @@ async def create_user(
     return await UserService.create_user(body, viewer=viewer, settings=settings)
 
 
-@administration.get("/{user_id}", response_model=UserAccount, responses=refuses(UserNotFoundError, PermissionDeniedError))
+@administration.get(
+    "/{user_id}",
+    response_model=UserAccount,
+    responses={**refuses(UserNotFoundError, PermissionDeniedError), **NOT_MODIFIED},
+)
 async def get_user(request: Request, user_id: ObjectIdPath, viewer: Annotated[Viewer, Allowed(Permission.READ_USER)]) -> Response:
     """One account with its private fields."""
     return _answer(request, await UserService.get_user_by_id(user_id, viewer=viewer))

@@ -6,7 +6,7 @@ from beanie import PydanticObjectId
 from fastapi import Path, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from api.conditional import etag, tagged
+from api.conditional import NOT_MODIFIED, etag, tagged
 from api.dependencies import Allowed, Config, ObjectIdPath, Paging, RequiredIfMatch, SignedIn, ThisReader
 from api.routing import API_PREFIX, make_router, refuses
 from api.schemas.blog import PostCreate, PostUpdate, ScheduleCreate
@@ -79,7 +79,7 @@ async def get_preview(token: Annotated[str, Query(max_length=100)], settings: Co
     response_model=PostRead,
     responses={
         **refuses(PostNotFoundError),
-        304: {"description": "The caller's copy is current."},
+        **NOT_MODIFIED,
         308: {"description": "The slug is an old one: `Location` has the new address."},
     },
 )
@@ -103,7 +103,7 @@ async def update_post(
     return _edited(request, await PostService.update_post(post_id, body, viewer=viewer, revision=revision))
 
 
-@router.get("/{post_id}/edit", response_model=PostEdit, responses=refuses(PostNotFoundError))
+@router.get("/{post_id}/edit", response_model=PostEdit, responses={**refuses(PostNotFoundError), **NOT_MODIFIED})
 async def get_post_for_edit(post_id: ObjectIdPath, request: Request, viewer: Writer) -> Response:
     """A post of any status with its Markdown and dates; its ETag is what `If-Match` wants."""
     return _edited(request, await PostService.get_post_for_edit(post_id, viewer=viewer))

@@ -1,0 +1,182 @@
+"""Who sends the requests of `make fuzz`, and how generated ones are aimed at what exists, repeated and spoilt."""
+
+import json
+import random
+from typing import Any
+
+import requests
+from schemathesis import APIOperation
+from schemathesis import Case as GenericCase
+from schemathesis.core.result import Ok
+from schemathesis.core.transport import Response
+
+from models.users import Role
+from scripts.fuzz_target import PASSWORD, Person, Target
+
+Operation = APIOperation[Any, Any, Any, Any]
+Case = GenericCase[Any]
+
+ROLES: dict[str, Role | None] = {"anonymous": None, "reader": Role.USER, "admin": Role.ADMIN}
+MAX_KEPT = 50
+
+# What JSON in the wild holds and no schema generates; each stands in the place of one value of a body.
+SPOILT = (
+    b"NaN",
+    b"-Infinity",
+    b"1e999",
+    b"1" * 5000,
+    b'"\\ud800"',
+    b'"\\u0000"',
+    b'"\xff\xfe"',
+    b'"\xed\xa0\x80"',
+    b'{"$ne": null}',
+    b'{"$where": "1"}',
+    b"[" * 3000 + b"]" * 3000,
+    b'"' + b"x" * 100_000 + b'"',
+    b"null",
+    b"",
+)
+SPOILT_QUERIES = ("%00", "%ff", "%ed%a0%80", "%F0%9F%92%A9", "[$ne]=1", "%0d%0aX-Evil:1", "9" * 400)
+
+
+def operations_of(target: Target) -> list[Operation]:
+    return [found.ok() for found in target.schema.get_all_operations() if isinstance(found, Ok)]
+
+
+def id_of(operation: Operation) -> str:
+    return str(operation.definition.raw["operationId"])
+
+
+class Caller:
+    """One role's requests. A new person takes over when the session of the last one has ended by what was tried."""
+
+    def __init__(self, target: Target, name: str, *, dice: random.Random) -> None:
+        self.target = target
+        self.name = name
+        self.role = ROLES[name]
+        self.dice = dice
+        self.http = requests.Session()
+        self.http.trust_env = False
+        self.person: Person | None = None
+        self.kept: dict[str, list[str]] = {}  # cursors, preview tokens and tags that earlier answers held
+        self.renew()
+
+    def renew(self) -> None:
+        self.person = self.target.person(self.role) if self.role is not None else None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.person.token}"} if self.person else {}
+
+    def try_out(self, case: Case) -> list[Response]:
+        """The answers to this case aimed at what exists, sometimes to its repetition, and to a spoilt form of it."""
+        self.aim(case)
+        answers = [self.send(case)]
+        if case.method == "POST" and self.dice.random() < 0.2:
+            answers.append(self.send(case))
+        if self.dice.random() < 0.25:
+            answers.append(self.send(case, spoilt=True))
+        return answers
+
+    def send(self, case: Case, *, spoilt: bool = False) -> Response:
+        """One answer; another person asks again where the session was over."""
+        response = self._send(case, spoilt=spoilt)
+        if response.status_code == 401 and self.person and id_of(case.operation) != "login":
+            self.renew()
+            response = self._send(case, spoilt=spoilt)
+        self._keep(response)
+        return response
+
+    def _send(self, case: Case, *, spoilt: bool) -> Response:
+        self.http.cookies.clear()
+        request = case.as_transport_kwargs(base_url=self.target.url, headers=self._headers_of(case))
+        request["headers"].update(self.headers)  # a generated token would make the person a stranger
+        if spoilt:
+            self._spoil(request)
+        answer = self.http.request(**request, allow_redirects=False, timeout=30)
+        return Response.from_requests(answer, verify=True)
+
+    def _headers_of(self, case: Case) -> dict[str, str]:
+        tags = ["*", '"1"', "nonsense", *self.kept.get("etag", [])]
+        if case.method in ("PATCH", "GET") and self.dice.random() < 0.7:
+            name = "If-Match" if case.method == "PATCH" else "If-None-Match"
+            return {name: "*" if case.method == "PATCH" and self.dice.random() < 0.7 else self.dice.choice(tags)}
+        return {}
+
+    def _keep(self, response: Response) -> None:
+        found = {"etag": response.headers.get("etag", [""])[0]}
+        is_json = response.headers.get("content-type", [""])[0] == "application/json"
+        told = response.json() if is_json and response.content and response.status_code < 300 else None
+        if isinstance(told, dict):
+            found["cursor"] = told.get("next_cursor") or ""
+            if "/preview" in str(response.request.url):
+                found["token"] = told.get("token") or ""
+        for name, value in found.items():
+            if value:
+                self.kept[name] = [*self.kept.get(name, []), value][-MAX_KEPT:]
+
+    # Aiming
+
+    def aim(self, case: Case) -> None:
+        """Name things that exist in some of the parameters and fields, so that more than the check of inputs is reached."""
+        places: tuple[tuple[Any, float], ...] = ((case.path_parameters, 0.7), (case.query, 0.5), (case.body, 0.6))
+        for where, odds in places:
+            if isinstance(where, dict):
+                self._aim(case, where, odds)
+        if isinstance(case.body, dict) and isinstance(case.body.get("guest"), dict):
+            self._aim(case, case.body["guest"], 0.6)
+
+    def _aim(self, case: Case, where: Any, odds: float) -> None:
+        for name in list(where):
+            if self.dice.random() >= odds:
+                continue
+            if name in ("tag_ids", "comment_ids"):
+                known = self.choices(case, name[:-1])
+                where[name] = self.dice.sample(known, min(2, len(known)))
+            elif choices := self.choices(case, name, is_field=where is not case.path_parameters):
+                where[name] = self.dice.choice(choices)
+
+    def choices(self, case: Case, name: str, *, is_field: bool = True) -> list[str]:
+        """Values for a parameter or field of this name; none where any will do."""
+        if name == "key":
+            name = "category_key" if "/categories/" in case.path else "post_key"
+        if name in self.kept:
+            return self.kept[name]
+        fresh = f"person-{self.dice.getrandbits(40):x}"
+        own: dict[str, list[str]] = {
+            "session_id": [str(self.person.session_id)] if self.person else [],
+            "login": [self.person.username if self.person else fresh],
+            "password": [PASSWORD],
+            "current_password": [PASSWORD],
+            "email": [f"{fresh}@example.com", f"{fresh}@b\u00fccher.example"],
+            "new_email": [f"{fresh}@example.com"],
+            "scheduled_at": ["2031-01-01T00:00:00Z"],
+            "expires_at": ["2031-01-01T00:00:00Z"],
+            "unpublish_at": ["2032-01-01T00:00:00Z"],
+        }
+        if name == "username" and is_field and case.method == "POST":
+            return [fresh]
+        if name == "value":
+            return [f"{fresh}@example.com", f"203.0.113.{self.dice.randrange(256)}", *self.target.known.values["user_id"][:3]]
+        return own.get(name) or self.target.known.values.get(name, [])
+
+    def _spoil(self, request: dict[str, Any]) -> None:
+        body = request.pop("json", None)
+        if body is None and "data" not in request:
+            rude = self.dice.choice(SPOILT_QUERIES)
+            separator = "&" if "?" in request["url"] else "?"
+            names = [*(request.get("params") or {}), "page", "cursor"]
+            request["url"] += f"{separator}{self.dice.choice(names)}={rude}"
+            return
+        rude_value = self.dice.choice(SPOILT)
+        if isinstance(body, dict) and body and self.dice.random() < 0.8:
+            name = self.dice.choice(list(body))
+            members = [
+                json.dumps(str(key)).encode() + b":" + (rude_value if key == name else json.dumps(value).encode())
+                for key, value in body.items()
+            ]
+            request["data"] = b"{" + b",".join(members) + b"}"
+        else:
+            request["data"] = rude_value
+        kinds = ("application/json", "application/json; charset=latin-1", "text/plain", "application/x-www-form-urlencoded")
+        request["headers"]["Content-Type"] = self.dice.choices(kinds, weights=(8, 1, 1, 1))[0]
