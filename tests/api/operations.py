@@ -200,7 +200,7 @@ class Call:
 
 async def valid_call(operation: Operation, world: World, *, variant: str = "") -> Call:
     """A request that succeeds for whoever may make it; `variant` names another thing than the usual one to make it for."""
-    values = {name: quote(value, safe="") for name, value in (await _path_values(operation, world, variant)).items()}
+    values = {name: quote(value, safe="") for name, value in (await path_values(operation, world, variant)).items()}
     make_body = BODIES.get(operation.id)
     body = await make_body(world) if make_body else None
     if variant == "granting":
@@ -233,7 +233,7 @@ _COMMENT_STATUS = {
 }
 
 
-async def _path_values(operation: Operation, world: World, variant: str) -> dict[str, str]:
+async def path_values(operation: Operation, world: World, variant: str) -> dict[str, str]:
     values: dict[str, str] = {}
     for parameter in operation.path_parameters:
         name = parameter["name"]
