@@ -101,7 +101,7 @@ class TestMethods:
     @pytest.mark.parametrize("place", sorted({row[2] for row in rows_of("Methods")}))
     def test_place_can_be_called(self, place: str) -> None:
         module, names = split_place(place)
-        found = reduce(getattr, names, importlib.import_module(module))
+        found: object = reduce(getattr, names, importlib.import_module(module))
         assert names
         assert callable(found) or isinstance(found, property)
 

@@ -1,6 +1,5 @@
 """A store for what the documents must do alike on every server: `any_store`."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import mongomock_motor
@@ -19,9 +18,9 @@ if LANE == "pymongo":
 else:
 
     @pytest.fixture(name="any_store")
-    async def mocked_store() -> AsyncIterator[Database]:
+    async def mocked_store() -> Database:
         """The documents on mongomock: no server, no sessions, and no race ever shows. For single reads and writes only."""
         client: Any = mongomock_motor.AsyncMongoMockClient(tz_aware=True)
         mocked = Database(client, "agora")
         await mocked.bind(DOCUMENTS)
-        yield mocked
+        return mocked

@@ -32,6 +32,7 @@ class TestServingIndex:
             (Read("comments", {"status": "pending"}, [("created_at", ASCENDING)]), None),
             (Read("follows", {"following_id": 1, "_id": {"$lt": 2}}, [("_id", DESCENDING)]), "following_newest"),
             (Read("follows", {"following_id": 1, "created_at": {"$lt": 2}}, []), None),
+            (Read("post_views", {"day": {"$gte": 1}}, []), "day"),
         ],
     )
     def test_tells_served_reads_from_others(self, read: Read, index: str | None) -> None:
