@@ -211,7 +211,7 @@ def crawl(target: Target, report: Report, *, per_operation: int = 12) -> None:
             if operation.method.upper() != "GET":
                 continue
             for case in _readings(operation, caller, per_operation):
-                response = caller.send(case)
+                response = caller.read(case)
                 report.crawled += 1
                 for what in wrongs(case, response, caller):
                     report.fail(role, id_of(operation), f"crawl: {what}", _told(response))

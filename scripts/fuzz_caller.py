@@ -11,6 +11,7 @@ from schemathesis.core.result import Ok
 from schemathesis.core.transport import Response
 
 from models.users import Role
+from scripts.fuzz_fresh import fresh_comment, fresh_token
 from scripts.fuzz_target import PASSWORD, Person, Target
 
 Operation = APIOperation[Any, Any, Any, Any]
@@ -58,7 +59,7 @@ class Caller:
         self.http = requests.Session()
         self.http.trust_env = False
         self.person: Person | None = None
-        self.kept: dict[str, list[str]] = {}  # cursors, preview tokens and tags that earlier answers held
+        self.kept: dict[str, list[str]] = {}  # cursors and tags that earlier answers held
         self.renew()
 
     def renew(self) -> None:
@@ -78,25 +79,29 @@ class Caller:
             answers.append(self.send(case, spoilt=True))
         return answers
 
+    def read(self, case: Case) -> Response:
+        """The whole answer to this very case."""
+        return self._send(case, {}, spoilt=False)
+
     def send(self, case: Case, *, spoilt: bool = False) -> Response:
-        """One answer; another person asks again where the session was over."""
-        response = self._send(case, spoilt=spoilt)
+        """One answer, conditional at times; another person asks again where the session was over."""
+        response = self._send(case, self._conditions(case), spoilt=spoilt)
         if response.status_code == 401 and self.person and id_of(case.operation) != "login":
             self.renew()
-            response = self._send(case, spoilt=spoilt)
+            response = self._send(case, self._conditions(case), spoilt=spoilt)
         self._keep(response)
         return response
 
-    def _send(self, case: Case, *, spoilt: bool) -> Response:
+    def _send(self, case: Case, conditions: dict[str, str], *, spoilt: bool) -> Response:
         self.http.cookies.clear()
-        request = case.as_transport_kwargs(base_url=self.target.url, headers=self._headers_of(case))
+        request = case.as_transport_kwargs(base_url=self.target.url, headers=conditions)
         request["headers"].update(self.headers)  # a generated token would make the person a stranger
         if spoilt:
             self._spoil(request)
         answer = self.http.request(**request, allow_redirects=False, timeout=30)
         return Response.from_requests(answer, verify=True)
 
-    def _headers_of(self, case: Case) -> dict[str, str]:
+    def _conditions(self, case: Case) -> dict[str, str]:
         tags = ["*", '"1"', "nonsense", *self.kept.get("etag", [])]
         if case.method in ("PATCH", "GET") and self.dice.random() < 0.7:
             name = "If-Match" if case.method == "PATCH" else "If-None-Match"
@@ -109,8 +114,6 @@ class Caller:
         told = response.json() if is_json and response.content and response.status_code < 300 else None
         if isinstance(told, dict):
             found["cursor"] = told.get("next_cursor") or ""
-            if "/preview" in str(response.request.url):
-                found["token"] = told.get("token") or ""
         for name, value in found.items():
             if value:
                 self.kept[name] = [*self.kept.get(name, []), value][-MAX_KEPT:]
@@ -140,6 +143,8 @@ class Caller:
         """Values for a parameter or field of this name; none where any will do."""
         if name == "key":
             name = "category_key" if "/categories/" in case.path else "post_key"
+        if name in ("token", "comment_id") and (fresh_one := self._fresh(case, name)) is not None:
+            return [fresh_one]
         if name in self.kept:
             return self.kept[name]
         fresh = f"person-{self.dice.getrandbits(40):x}"
@@ -148,6 +153,7 @@ class Caller:
             "login": [self.person.username if self.person else fresh],
             "password": [PASSWORD],
             "current_password": [PASSWORD],
+            "new_password": [f"{fresh} of length"],
             "email": [f"{fresh}@example.com", f"{fresh}@b\u00fccher.example"],
             "new_email": [f"{fresh}@example.com"],
             "scheduled_at": ["2031-01-01T00:00:00Z"],
@@ -159,6 +165,20 @@ class Caller:
         if name == "value":
             return [f"{fresh}@example.com", f"203.0.113.{self.dice.randrange(256)}", *self.target.known.values["user_id"][:3]]
         return own.get(name) or self.target.known.values.get(name, [])
+
+    def _fresh(self, case: Case, name: str) -> str | None:
+        operation = id_of(case.operation)
+        target = self.target
+        post_id = target.known.values["post_id"][0]
+        if name == "token":
+            owner = self.person or target.person(Role.USER)
+            hashed = target.password_hash
+            work = fresh_token(operation, owner.id, post_id=post_id, password_hash=hashed, settings=target.settings)
+        elif self.person is None or self.dice.random() < 0.3:
+            return None
+        else:
+            work = fresh_comment(operation, self.person.id, post_id=post_id)
+        return target.do(work)
 
     def _spoil(self, request: dict[str, Any]) -> None:
         body = request.pop("json", None)

@@ -11,11 +11,13 @@ import requests
 from schemathesis.core.transport import Response
 
 from scripts.embedded import EmbeddedServer
-from scripts.fuzz import Report, answer_wrongs, crawl, fuzz, leaking_lines, leaks
+from scripts.fuzz import Outcome, Report, answer_wrongs, crawl, fuzz, leaking_lines, leaks, main, shoot
 from scripts.fuzz_caller import ROLES, Caller, id_of, operations_of
 from scripts.fuzz_target import Canary, Target, generous, serving
 from services.cache import clear_all_caches
+from services.errors import ConflictError
 from services.settings import Settings
+from services.users.accounts import UserService
 from tests.conftest import TEST_SECRET
 
 CASES = 500
@@ -73,6 +75,68 @@ class TestRun:
             seen[role] = (answer.status_code, address in answer.text)
 
         assert seen == {"anonymous": (401, False), "reader": (403, False), "admin": (200, True)}
+
+
+class Odd(ConflictError):
+    """What no route says it could answer."""
+
+    code = "odd"
+
+
+class TestShoot:
+    """The application is broken on purpose, and the run says so."""
+
+    def fails(self, target: Target, monkeypatch: pytest.MonkeyPatch, error: Exception) -> set[str]:
+        async def broken(_username: str) -> None:
+            raise error
+
+        monkeypatch.setattr(UserService, "get_profile", broken)
+        operation = next(found for found in operations_of(target) if id_of(found) == "get_profile")
+        caller = Caller(target, "anonymous", dice=random.Random(SEED))
+        found = Report({("anonymous", "get_profile"): Outcome()})
+        shoot(operation.Case(path_parameters={"username": "janedoe"}), caller, found)
+
+        assert found.outcomes["anonymous", "get_profile"].cases == 1
+        return {failure.partition(": ")[2].partition(":")[0] for failure in found.failures}
+
+    def test_500(self, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.fails(target, monkeypatch, KeyError("janedoe")) == {"500 Undocumented status code", "500 Server error"}
+
+    def test_undocumented_status(self, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.fails(target, monkeypatch, Odd("Odd.")) == {"409 Undocumented status code"}
+
+    def test_leak(self, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+        secret = next(canary.value for canary in target.canaries if canary.name == "session token").decode()
+
+        assert self.fails(target, monkeypatch, Odd(secret)) == {"409 Undocumented status code", "leaks the session token"}
+
+
+class TestMain:
+    @pytest.fixture
+    def quick(self, monkeypatch: pytest.MonkeyPatch) -> Report:
+        """A run that tries nothing, whatever it is asked for, and reports this."""
+        made = Report({("anonymous", "livez"): Outcome(cases=1, accepted=1)})
+        monkeypatch.setattr("scripts.fuzz.fuzz", lambda target, **_: made)
+        monkeypatch.setattr("scripts.fuzz.crawl", lambda target, report: None)
+        return made
+
+    def code(self) -> int | str | None:
+        with pytest.raises(SystemExit) as ended:
+            main(cases=1, seed=7)
+        return ended.value.code
+
+    def test_clean_run_exits_0(self, quick: Report, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.code() == 0
+        assert "Seed 7: 1 cases or more." in capsys.readouterr().out
+
+    def test_failure_or_untested_operation_exits_1_and_is_told(self, quick: Report, capsys: pytest.CaptureFixture[str]) -> None:
+        quick.fail("anonymous", "livez", "500 Server error", "GET /livez")
+        quick.outcomes["admin", "livez"] = Outcome()
+
+        assert self.code() == 1
+        told = capsys.readouterr().out
+        assert "livez (anonymous): 500 Server error" in told
+        assert "Not tried at all: admin: livez." in told
 
 
 class TestLeaks:
