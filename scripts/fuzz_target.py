@@ -333,7 +333,10 @@ async def things_there_are() -> dict[str, list[str]]:
     public = await Post.find_rows({"status": PostStatus.PUBLISHED}, {"slug": 1}, sort=[("_id", -1)], limit=40)
     posts = [*public, *await Post.find_rows({"status": {"$ne": PostStatus.PUBLISHED}}, {"slug": 1}, sort=[("_id", -1)], limit=15)]
     open_ids = [row["_id"] for row in public]
-    comments = await Comment.find_rows({"post_id": {"$in": open_ids}}, {"_id": 1}, sort=[("_id", -1)], limit=60)
+    comments = []
+    for status, most in ((CommentStatus.APPROVED, 40), (CommentStatus.PENDING, 10), (CommentStatus.SPAM, 5)):
+        query = {"post_id": {"$in": open_ids}, "status": status}
+        comments += await Comment.find_rows(query, {"_id": 1}, sort=[("_id", -1)], limit=most)
     users = await User.find_rows({"role": Role.USER, "is_active": True}, {"username": 1}, limit=40)
     tags = await Tag.find_rows({}, {"slug": 1}, limit=20)
     categories = await Category.find_rows({}, {"slug": 1}, limit=20)
