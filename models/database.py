@@ -35,6 +35,7 @@ __all__ = [
     "aggregate",
     "collection_of",
     "duplicate_index",
+    "heed_cancellation",
     "is_unavailable",
     "run_transaction",
     "start_again",
@@ -145,6 +146,17 @@ def is_unavailable(error: BaseException) -> bool:
     if isinstance(error, DatabaseUnavailableError | ConnectionFailure):
         return True
     return isinstance(error, PyMongoError) and error.timeout
+
+
+def heed_cancellation() -> None:
+    """Raise CancelledError if the running task was asked to end.
+
+    An operation of the driver that is cancelled under way may report that as a failure of its own, or finish all the same, and
+    the cancellation is lost. A loop that is meant to end by cancellation calls this in every round and after every failure.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def start_again(reason: str) -> OperationFailure:

@@ -12,7 +12,7 @@ from beanie import PydanticObjectId
 from pymongo import UpdateOne
 
 from models.base import now as present
-from models.database import DuplicateKeyError, Session, run_transaction
+from models.database import DuplicateKeyError, Session, heed_cancellation, run_transaction
 from models.events import Checkpoint, DeadLetter, Event, EventType
 
 log = structlog.get_logger(__name__)
@@ -105,6 +105,7 @@ class EventService:
                 try:
                     await consumer.handle(event)
                 except Exception as error:
+                    heed_cancellation()
                     if not await _note_failure(consumer, checkpoint, event, error, now):
                         break
             assert event.sequence is not None

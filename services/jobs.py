@@ -11,7 +11,7 @@ import structlog
 from beanie import PydanticObjectId
 
 from models.base import now as present
-from models.database import DatabaseUnavailableError, DuplicateKeyError, PyMongoError, is_unavailable
+from models.database import DatabaseUnavailableError, DuplicateKeyError, PyMongoError, heed_cancellation, is_unavailable
 from models.jobs import Job
 from services.errors import InvalidStateError
 
@@ -110,6 +110,7 @@ async def _report(job: RecurringJob, owner: PydanticObjectId, update: dict[str, 
         try:
             return await Job.change({"name": job.name, "owner": owner}, update)
         except PyMongoError as error:
+            heed_cancellation()
             if not is_unavailable(error) or time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.2)
@@ -126,9 +127,11 @@ async def _leased_run(job: RecurringJob, owner: PydanticObjectId, asked: float, 
             return None, "the lease was lost"
         return run.result(), None
     except (PyMongoError, DatabaseUnavailableError) as error:
+        heed_cancellation()
         log.warning("job_failed", job=job.name, reason=type(error).__name__)
         return None, f"{type(error).__name__}: {error}"[:500]
     except Exception as error:
+        heed_cancellation()
         log.exception("job_failed", job=job.name)
         return None, f"{type(error).__name__}: {error}"[:500]
     finally:
@@ -145,12 +148,14 @@ async def _renew(job: RecurringJob, owner: PydanticObjectId, asked: float, clock
     seconds = job.lease.total_seconds()
     held_until = asked + seconds
     while time.monotonic() < held_until - seconds / 10:
+        heed_cancellation()
         await asyncio.sleep(seconds / 4)
         asked = time.monotonic()
         try:
             async with asyncio.timeout(max(0.01, held_until - seconds / 10 - asked)):
                 renewed = await Job.change({"name": job.name, "owner": owner}, {"$set": {"leased_until": clock() + job.lease}})
         except (TimeoutError, PyMongoError):
+            heed_cancellation()
             continue
         if renewed is None:
             return

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import structlog
 from bson import ObjectId
 
-from models.database import DatabaseUnavailableError, PyMongoError
+from models.database import DatabaseUnavailableError, PyMongoError, heed_cancellation
 from models.events import Event, EventType
 from models.live import LiveEvent
 from services.errors import NotFoundError, RateLimitedError, RuleViolatedError
@@ -258,6 +258,7 @@ class LiveHub:
                 try:
                     await listener.handle(event)
                 except Exception:
+                    heed_cancellation()
                     log.exception("live_listener_failed", listener=listener.name, event_type=event.type)
 
     def _end_sessions(self, event: Event) -> None:
@@ -296,13 +297,16 @@ class LiveHub:
 
     async def _follow(self, poll_seconds: float) -> None:
         while True:
+            heed_cancellation()
             try:
                 while await self.look() == BATCH:
-                    pass
+                    heed_cancellation()
             except (PyMongoError, DatabaseUnavailableError) as error:
+                heed_cancellation()
                 log.warning("live_waits_for_database", reason=type(error).__name__)
                 await asyncio.sleep(PAUSE_SECONDS)
             except Exception:
+                heed_cancellation()
                 log.exception("live_look_failed")
                 await asyncio.sleep(PAUSE_SECONDS)
             await asyncio.sleep(poll_seconds)

@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from models.database import DatabaseUnavailableError, PyMongoError, watch
+from models.database import DatabaseUnavailableError, PyMongoError, heed_cancellation, watch
 from models.events import Event
 from services.blog.lifecycle import PublishingService
 from services.events import Consumer, EventService
@@ -71,6 +71,7 @@ def event_pump(consumers: Sequence[Consumer]) -> RecurringJob:
         listener = asyncio.create_task(_through_outages("event stream", partial(_listen, wake)))
         try:
             while True:
+                heed_cancellation()
                 wake.clear()
                 await _pump_dry(consumers)
                 with contextlib.suppress(TimeoutError):
@@ -87,8 +88,9 @@ async def _pump_dry(consumers: Sequence[Consumer]) -> None:
     """Deliver until nothing moves. An outage ends this round, not the lease: the pump goes on where it was."""
     try:
         while await EventService.pump(consumers):
-            pass
+            heed_cancellation()
     except (PyMongoError, DatabaseUnavailableError) as error:
+        heed_cancellation()
         log.warning("event_pump_waits_for_database", reason=type(error).__name__)
 
 
@@ -96,6 +98,7 @@ async def _listen(wake: asyncio.Event) -> None:
     """Set `wake` whenever an event is recorded."""
     async with watch(Event.collection(), [{"$match": {"operationType": "insert"}}]) as stream:
         while True:
+            heed_cancellation()
             # Not `next()`, which the client's timeout would end in every quiet spell; this waits a second at the server.
             if await stream.try_next() is not None:
                 wake.set()
@@ -105,6 +108,7 @@ async def _keep(job: RecurringJob) -> None:
     """Run one job whenever it is due. Asks for the row at most once a second while it waits."""
     await JobService.register(job)
     while True:
+        heed_cancellation()
         if await JobService.run_if_due(job) is None:
             await asyncio.sleep(IDLE_SECONDS)
 
@@ -114,12 +118,15 @@ async def _through_outages(name: str, work: Callable[[], Awaitable[None]]) -> No
     loop = asyncio.get_running_loop()
     failures = 0
     while True:
+        heed_cancellation()
         begun = loop.time()
         try:
             await work()
         except (PyMongoError, DatabaseUnavailableError) as error:
+            heed_cancellation()
             log.warning("worker_waits_for_database", part=name, reason=type(error).__name__)
         except Exception:
+            heed_cancellation()
             log.exception("worker_part_failed", part=name)
         failures = 0 if loop.time() - begun > 10 else failures + 1
         await asyncio.sleep(random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, 0.1 * 2**failures))  # jitter, no secret

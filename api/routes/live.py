@@ -28,7 +28,7 @@ from api.schemas.live import (
     Unsubscribe,
     Unsubscribed,
 )
-from models.database import DatabaseUnavailableError, PyMongoError
+from models.database import DatabaseUnavailableError, PyMongoError, heed_cancellation
 from services.errors import AppError
 from services.live import SESSION_OVER, TRY_AGAIN_LATER, LiveConnection, LiveHub, TooManyConnectionsError
 from services.settings import Settings
@@ -168,13 +168,14 @@ class _Conversation:
         """Ping, and see whether the session still stands: it may run out without an event."""
         pause = _FIRST_CHECK_SECONDS
         while True:
+            heed_cancellation()
             await asyncio.sleep(pause)
             try:
                 if await SessionService.find_viewer(token) is None:
                     self.connection.end(SESSION_OVER, "session_over")
                     return
             except (PyMongoError, DatabaseUnavailableError):
-                pass  # asked again at the next beat
+                heed_cancellation()  # asked again at the next beat
             if pause == PING_SECONDS:
                 self._tell(ServerPing())
             pause = PING_SECONDS

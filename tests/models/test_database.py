@@ -1,12 +1,13 @@
 """The driver seam: transactions, their retries, and what they say when the outcome is unknown."""
 
 import asyncio
+import contextlib
 
 import pytest
 
 from models.audit import AuditEntry
 from models.blog.taxonomy import Tag
-from models.database import Database, DuplicateKeyError, duplicate_index, run_transaction
+from models.database import Database, DuplicateKeyError, PyMongoError, duplicate_index, heed_cancellation, run_transaction
 from services.indexes import IndexService
 
 
@@ -67,3 +68,21 @@ class TestDuplicateIndex:
 class TestIndexes:
     async def test_declared_equals_created(self, database: Database) -> None:
         assert await IndexService.drift() == []
+
+
+class TestHeedCancellation:
+    async def test_loop_over_failing_operations_ends_when_cancelled(self, database: Database) -> None:
+        """The driver may report a cancelled operation as a failure, or finish it: then the cancellation is lost."""
+
+        async def keep_asking() -> None:
+            while True:
+                heed_cancellation()
+                with contextlib.suppress(PyMongoError):
+                    await Tag.find_rows({})
+
+        for delay in range(20):
+            task = asyncio.create_task(keep_asking())
+            await asyncio.sleep(delay / 1000)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(task, 5)

@@ -116,10 +116,13 @@ class TestBeside:
         with subprocess.Popen(
             [sys.executable, "-m", "scripts.worker"], env=environment(agora.folder), cwd=ROOT, stderr=subprocess.PIPE, text=True
         ) as worker:
-            assert worker.stderr is not None
-            assert "worker_started" in worker.stderr.readline()
-            worker.terminate()
-            assert worker.wait(5) == 0
+            try:
+                assert worker.stderr is not None
+                assert "worker_started" in worker.stderr.readline()
+                worker.terminate()
+                assert worker.wait(10) == 0
+            finally:
+                worker.kill()
         assert agora.status("/readyz") == 200
 
 

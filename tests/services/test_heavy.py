@@ -9,7 +9,7 @@ from services.heavy import AT_ONCE, QUEUE, OverloadedError, heavy_work
 
 async def test_few_at_once_the_rest_wait_and_beyond_the_queue_is_refused() -> None:
     running = most = refused = done = 0
-    release = asyncio.Event()
+    release, all_refused = asyncio.Event(), asyncio.Event()
 
     async def report() -> None:
         nonlocal running, most, refused, done
@@ -22,10 +22,11 @@ async def test_few_at_once_the_rest_wait_and_beyond_the_queue_is_refused() -> No
                 done += 1
         except OverloadedError:
             refused += 1
+            if refused == 5:
+                all_refused.set()
 
     reports = [asyncio.create_task(report()) for _ in range(AT_ONCE + QUEUE + 5)]
-    while refused < 5:
-        await asyncio.sleep(0)
+    await all_refused.wait()
     release.set()
     await asyncio.gather(*reports)
 
