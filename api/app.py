@@ -24,7 +24,6 @@ from services.blog.reading import REFERENCE_CONSUMER
 from services.blog.views import ViewCounter
 from services.indexes import IndexDrift, IndexService
 from services.live import LiveHub
-from services.mail import Mailer, make_mailer
 from services.pagination import CursorCodec
 from services.settings import Settings
 
@@ -33,7 +32,7 @@ log = structlog.get_logger(__name__)
 VERSION = "0.1.0"
 
 
-def create_app(settings: Settings, *, database: Database | None = None, mailer: Mailer | None = None) -> FastAPI:
+def create_app(settings: Settings, *, database: Database | None = None) -> FastAPI:
     """The ASGI application. It opens its own database unless it is handed one that is already bound."""
     app = Agora(
         title="Agora",
@@ -47,7 +46,6 @@ def create_app(settings: Settings, *, database: Database | None = None, mailer: 
     )
     app.state.settings = settings
     app.state.cursors = CursorCodec(settings.secret_bytes)
-    app.state.mailer = mailer or make_mailer(settings)
     app.state.given_database = database
     app.state.views = ViewCounter(settings.secret_bytes)
     app.state.live = LiveHub(listeners=[REFERENCE_CONSUMER, PAGE_CONSUMER, DISCOVERY_CONSUMER])

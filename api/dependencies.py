@@ -13,7 +13,6 @@ from fastapi import Depends, Path, Query, Request
 from api.conditional import named_revision, required_revision
 from services.blog.views import Visit
 from services.errors import UnauthenticatedError
-from services.mail import Mailer
 from services.pagination import MAX_LIMIT, CursorCodec, PageRequest
 from services.settings import Settings
 from services.users.permissions import Permission, Viewer
@@ -60,11 +59,6 @@ async def _cursors(request: Request) -> CursorCodec:
     return cursors
 
 
-async def _mailer(request: Request) -> Mailer:
-    mailer: Mailer = request.app.state.mailer
-    return mailer
-
-
 async def _client(request: Request) -> ClientInfo:
     client: ClientInfo = request.state.client
     return client
@@ -94,7 +88,6 @@ MaybeSignedIn = Annotated[Viewer | None, Depends(_viewer)]
 SignedIn = Annotated[Viewer, Depends(signed_in)]
 Config = Annotated[Settings, Depends(_settings)]
 Cursors = Annotated[CursorCodec, Depends(_cursors)]
-Mail = Annotated[Mailer, Depends(_mailer)]
 Client = Annotated[ClientInfo, Depends(_client)]
 ThisReader = Annotated[Reader, Depends(_reader)]
 Paging = Annotated[PageRequest, Depends(_page)]

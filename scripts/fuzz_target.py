@@ -26,7 +26,6 @@ from models.users import Registration, Role, TokenPurpose, User
 from scripts.connection import connected
 from scripts.seed import seed
 from services.indexes import IndexService
-from services.mail import MemoryMailer
 from services.settings import Settings
 from services.users.credentials import PasswordResetService, issue_token
 from services.users.passwords import PasswordService
@@ -140,7 +139,7 @@ def serving(settings: Settings) -> Iterator[Target]:
             await IndexService.create_missing()
             await seed(settings=settings, progress=False)
             canaries, known = await plant(settings)
-            app = create_app(settings, database=database, mailer=MemoryMailer())
+            app = create_app(settings, database=database)
             config = uvicorn.Config(app, port=0, log_config=None, lifespan="on", timeout_graceful_shutdown=2)
             server = _ThreadedServer(config)
             stop.append(server)

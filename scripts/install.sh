@@ -31,7 +31,7 @@ esac
 echo "Installing Agora's packages into $venv (once)..."
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 pip="$venv/bin/python -m pip --disable-pip-version-check --quiet"
-$pip install -c "constraints/$lane.txt" -e ".[$lane,seed]"
+$pip install -c "constraints/$lane.txt" -e ".[$lane]"
 
 # The embedded database is optional: MONGODB_URI can point anywhere else. The pinned package comes first, then the newest.
 [ -n "${MONGODB_URI:-}" ] && exit 0

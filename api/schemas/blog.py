@@ -4,8 +4,9 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from api.schemas.base import HttpLink, Input
+from api.schemas.base import Input
 from models.base import UtcDatetime
+from models.weblinks import WebLink
 from services.blog.categories import CategoryChanges, CategoryDraft
 from services.blog.writing import PostChanges, PostDraft
 
@@ -13,13 +14,13 @@ from services.blog.writing import PostChanges, PostDraft
 class PostCreate(PostDraft, Input):
     """A new post. Its author is whoever sends it."""
 
-    featured_image: HttpLink | None = None
+    featured_image: WebLink | None = None
 
 
 class PostUpdate(PostChanges, Input):
     """Changes to a post: what is left out stays, null empties what can be empty."""
 
-    featured_image: HttpLink | None = None
+    featured_image: WebLink | None = None
 
 
 class ScheduleCreate(Input):

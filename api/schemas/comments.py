@@ -5,8 +5,9 @@ from typing import Annotated
 from beanie import PydanticObjectId
 from pydantic import AwareDatetime, Field
 
-from api.schemas.base import HttpLink, Input
+from api.schemas.base import Input
 from models.blog.comments import BanKind, ModerationAction
+from models.weblinks import WebLink
 from services.blog.comments import MAX_LENGTH, MAX_NAME_LENGTH, Guest
 from services.blog.moderation import MAX_BULK
 from services.users.identity import MAX_EMAIL_LENGTH
@@ -27,7 +28,7 @@ class GuestInput(Input):
 
     name: str = Field(min_length=1, max_length=MAX_NAME_LENGTH, examples=["Ada"])
     email: str = Field(min_length=3, max_length=MAX_EMAIL_LENGTH, examples=["ada@example.com"])
-    website: HttpLink | None = Field(default=None, examples=["https://ada.example"])
+    website: WebLink | None = Field(default=None, examples=["https://ada.example"])
 
     def as_guest(self) -> Guest:
         return Guest(self.name, self.email, self.website)

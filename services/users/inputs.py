@@ -3,20 +3,12 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from models.users import Role
+from models.weblinks import WebLink
 from services.users.identity import MAX_EMAIL_LENGTH
 from services.users.passwords import MAX_PASSWORD_LENGTH
-
-_URL = TypeAdapter(AnyHttpUrl)
-
-
-def _checked_link(value: str) -> str:
-    url = _URL.validate_python(value)
-    if url.username or url.password:
-        raise ValueError("a link must not hold credentials")
-    return value
 
 
 class SocialNetwork(StrEnum):
@@ -27,7 +19,6 @@ class SocialNetwork(StrEnum):
     FACEBOOK = "facebook"
 
 
-WebLink = Annotated[str, StringConstraints(max_length=500), AfterValidator(_checked_link)]
 PersonName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50)]
 Bio = Annotated[str, StringConstraints(max_length=1000)]
 UsernameText = Annotated[str, StringConstraints(min_length=3, max_length=50)]

@@ -24,8 +24,8 @@ def mailer() -> MemoryMailer:
 
 
 @pytest.fixture
-async def app(settings: Settings, database: Database, mailer: MemoryMailer) -> AsyncIterator[FastAPI]:
-    application = create_app(settings, database=database, mailer=mailer)
+async def app(settings: Settings, database: Database) -> AsyncIterator[FastAPI]:
+    application = create_app(settings, database=database)
     async with application.router.lifespan_context(application):
         yield application
 

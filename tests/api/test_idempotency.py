@@ -18,7 +18,6 @@ from models.events import Event
 from models.idempotency import IdempotentAnswer
 from models.users import LoginSession, Role, User
 from services.cache import clear_all_caches
-from services.mail import MemoryMailer
 from services.settings import Settings
 from tests.api.conftest import Headers, SignIn
 from tests.factories.blog import create_post
@@ -84,7 +83,7 @@ async def effect(request: pytest.FixtureRequest, database: Database, as_role: Si
 @contextlib.asynccontextmanager
 async def reborn(settings: Settings, database: Database) -> AsyncIterator[httpx2.AsyncClient]:
     """A client on an application that was started anew on the same database."""
-    app = create_app(settings, database=database, mailer=MemoryMailer())
+    app = create_app(settings, database=database)
     async with (
         app.router.lifespan_context(app),
         httpx2.AsyncClient(

@@ -23,7 +23,6 @@ from models.events import EventType
 from models.users import Role
 from services.events import EventService
 from services.live import LiveHub
-from services.mail import MemoryMailer
 from services.settings import Settings
 from services.users.sessions import SessionService, hash_token
 from tests.factories.blog import create_post
@@ -46,7 +45,7 @@ async def server(settings: Settings, database: Database) -> AsyncIterator[Server
     following = settings.model_copy(
         update={"live_poll_seconds": 0.02, "base_url": "https://agora.example", "cors_origins": ["https://friend.example"]}
     )
-    app = create_app(following, database=database, mailer=MemoryMailer())
+    app = create_app(following, database=database)
     config = uvicorn.Config(
         app, port=0, log_config=None, ws_ping_interval=0.5, ws_ping_timeout=0.5, lifespan="on", timeout_graceful_shutdown=2
     )
