@@ -48,7 +48,7 @@ def direct_requirements(lane: str) -> list[Requirement]:
     """What pyproject names for a lane, its own extras resolved."""
     extras = PROJECT["optional-dependencies"]
     named = [*PROJECT["dependencies"], *extras[lane]]
-    named += [line for extra in ("embedded", "seed", "test", "lint") for line in extras[extra]]
+    named += [line for extra in ("embedded", "test", "lint") for line in extras[extra]]
     parsed = [Requirement(line) for line in named]
     return [requirement for requirement in parsed if requirement.name != PROJECT["name"]]
 

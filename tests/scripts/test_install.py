@@ -85,7 +85,7 @@ class TestInstall:
         ended = machine.install(lane)
         assert (ended.returncode, ended.stderr) == (0, "")
         packages, server = machine.installed.splitlines()
-        assert packages.endswith(f"install -c constraints/{lane}.txt -e .[{lane},seed]")
+        assert packages.endswith(f"install -c constraints/{lane}.txt -e .[{lane}]")
         assert server.endswith(f"install -c constraints/{lane}.txt .[embedded]")
 
     def test_newest_server_takes_the_place_of_the_pinned_one_and_is_named(self, machine: Machine) -> None:
