@@ -8,13 +8,14 @@ from fastapi.routing import APIRoute
 
 from api.dependencies import _Allows, signed_in
 from api.errors import PROBLEM_JSON, Problem
-from api.routing import API_PREFIX
+from api.routing import API_PREFIX, takes_idempotency_key
 
 DESCRIPTION = """\
 One backend for a shop, a publication and the community around them.
 
 Errors are `application/problem+json` with a stable `code`. Sign in with `POST /api/v1/auth/login` and send the token as
-`Authorization: Bearer ...`. Every POST takes an `Idempotency-Key`: the first answer is kept for a day and given again.
+`Authorization: Bearer ...`. Every POST but those of signing in takes an `Idempotency-Key`: the first answer is kept for a day
+and given again.
 Reads of single things carry an `ETag`; send it back as `If-None-Match`, or as `If-Match` with an edit.
 """
 
@@ -54,10 +55,11 @@ def _complete(operation: dict[str, Any], route: APIRoute, method: str) -> None:
     responses = operation["responses"]
     _replace_validation_error(responses)
     _describe(responses, _ALWAYS)
-    if method == "POST":
+    is_keyed = takes_idempotency_key(method, route.path)
+    if is_keyed:
         operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
         _describe(responses, _WITH_KEY)
-    if "requestBody" in operation or method == "POST":
+    if "requestBody" in operation or is_keyed:
         _describe(responses, _WITH_BODY)
     calls = _calls(route.dependant)
     if any(call is signed_in or isinstance(call, _Allows) for call in calls):

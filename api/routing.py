@@ -52,11 +52,15 @@ class AgoraRoute(APIRoute):
             if body:
                 _check_body(request, body)
             key = request.headers.get("idempotency-key")
-            if key is None or request.method != "POST" or scope["path"].startswith(_UNKEYED):
+            if key is None or not takes_idempotency_key(request.method, scope["path"]):
                 return await handle(request)
             return await _answer_once(request, key, body, handle)
 
         return guarded
+
+
+def takes_idempotency_key(method: str, path: str) -> bool:
+    return method == "POST" and not path.startswith(_UNKEYED)
 
 
 def _check_body(request: Request, body: bytes) -> None:
