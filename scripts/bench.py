@@ -111,10 +111,10 @@ def _await_answer(port: int, path: str, process: subprocess.Popen[bytes]) -> Non
     raise SystemExit("a program under test did not start")
 
 
-async def _prepare(settings: Settings) -> list[Case]:
+async def _prepare(settings: Settings, scale: int) -> list[Case]:
     async with connected(settings):
         await IndexService.create_missing()
-        await seed(scale=10, settings=settings, progress=True)
+        await seed(scale=scale, settings=settings, progress=True)
         rows = await Post.find_rows({"status": PostStatus.PUBLISHED}, {"slug": 1}, sort=[("published_at", -1)])
         people = [User.from_row(row) for row in await User.find_rows({"is_active": True}, limit=64)]
         tokens = [await _session(user, settings) for user in people]
@@ -183,7 +183,7 @@ def _median(runs: list[tuple[Load, float]]) -> Measured:
 
 def _compare(agora: Program, bare: Program, case: Case, rounds: int, seconds: float) -> tuple[Measured, Measured]:
     for program, request in ((agora, case.agora), (bare, case.bare)):
-        _run(program, request, 1.0)  # warm up
+        _run(program, request, min(1.0, seconds))  # warm up
     ours, theirs = [], []
     for _ in range(rounds):
         ours.append(_run(agora, case.agora, seconds))
@@ -191,14 +191,14 @@ def _compare(agora: Program, bare: Program, case: Case, rounds: int, seconds: fl
     return _median(ours), _median(theirs)
 
 
-def main(rounds: int = 5, seconds: float = 4.0, only: str = "") -> None:
+def main(rounds: int = 5, seconds: float = 4.0, scale: int = 10, only: str = "") -> None:
     """Print throughput and CPU per request of both programs and their ratios."""
     with tempfile.TemporaryDirectory() as folder:
         server = EmbeddedServer(Path(folder))
         server.start()
         try:
             settings = embedded_settings(Launch(data=Path(folder)), server.uri)
-            cases = asyncio.run(_prepare(settings))
+            cases = asyncio.run(_prepare(settings, scale))
             table = Table("work", "req/s", "bare req/s", "ratio", "goal", "CPU us", "bare CPU us", "CPU ratio", "p95 ms")
             with (
                 _started("api.main:app", settings, "/livez", factory=True) as agora,

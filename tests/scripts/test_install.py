@@ -123,7 +123,17 @@ class TestMakefile:
     @pytest.mark.parametrize("lane", ["pymongo", "motor"])
     def test_port_data_and_lane_reach_the_command(self, lane: str, tmp_path: Path) -> None:
         planned = subprocess.run(
-            ["make", "-n", "-o", f".venv/{lane}/.installed", "run", f"LANE={lane}", "PORT=8123", f"DATA={tmp_path}"],
+            [
+                "make",
+                "--no-print-directory",
+                "-n",
+                "-o",
+                f".venv/{lane}/.installed",
+                "run",
+                f"LANE={lane}",
+                "PORT=8123",
+                f"DATA={tmp_path}",
+            ],
             cwd=ROOT,
             capture_output=True,
             text=True,

@@ -1,0 +1,27 @@
+"""The scripts that measure run, compare and judge; their figures are for people, and no test looks at them."""
+
+from pathlib import Path
+
+from tests.scripts.processes import run_script
+
+
+def test_bench_compares_every_kind_of_work(tmp_path: Path) -> None:
+    ended = run_script(tmp_path, "bench", "--rounds", "1", "--seconds", "0.2", "--scale", "1", COLUMNS="200")
+
+    assert ended.returncode == 0, ended.stderr
+    for work in ("post by slug", "unchanged since", "page of 20 posts", "comment created", "a route that does nothing"):
+        assert work in ended.stdout
+
+
+def test_login_times_are_compared_for_every_request_that_could_tell(tmp_path: Path) -> None:
+    ended = run_script(tmp_path, "timing_login", "--tries", "2", COLUMNS="200")
+
+    assert ended.returncode in (0, 1), ended.stderr  # two tries are no measurement
+    for request in ("login", "forgot", "register"):
+        assert request in ended.stdout
+
+
+def test_r10_one_kill_of_everything_and_one_of_the_database_lose_nothing(tmp_path: Path) -> None:
+    ended = run_script(tmp_path, "stress_crash", "--rounds", "2", "--load-seconds", "0.5", COLUMNS="200")
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
