@@ -1,17 +1,15 @@
 """Is Agora alive, and is it ready: for load balancers, orchestrators and people."""
 
 import asyncio
-from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from api import metrics
-from models.base import now
 from models.database import Database, PyMongoError
-from models.jobs import Job
 from services.indexes import DriftKind, IndexDrift
+from services.jobs import JobService
 
 router = APIRouter(tags=["Operations"], generate_unique_id_function=lambda route: route.name)
 
@@ -48,7 +46,7 @@ async def readyz(request: Request, response: Response) -> Readiness:
     try:
         async with asyncio.timeout(_PING_SECONDS):
             await database.ping()
-            age = await worker_age_seconds()
+            age = await JobService.seconds_since_report()
         reachable = True
     except (TimeoutError, PyMongoError):
         reachable = False
@@ -69,9 +67,3 @@ async def readyz(request: Request, response: Response) -> Readiness:
 @router.get("/metrics", include_in_schema=False)
 async def prometheus_metrics() -> Response:
     return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
-
-
-async def worker_age_seconds() -> float | None:
-    """Seconds since any job last finished or started; None when no worker ever ran."""
-    rows: list[dict[str, Any]] = await Job.find_rows({}, {"updated_at": 1}, sort=[("updated_at", -1)], limit=1)
-    return (now() - rows[0]["updated_at"]).total_seconds() if rows else None

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from api.app import create_app
+from api.app import create_app, freeze_startup_objects
 from services.logs import configure_logs
 from services.settings import Settings
 
@@ -11,4 +11,6 @@ def app() -> FastAPI:
     """The application as the environment describes it. Refuses unsafe settings."""
     settings = Settings()
     configure_logs(settings.log_level, style="json")
-    return create_app(settings)
+    application = create_app(settings)
+    freeze_startup_objects()
+    return application

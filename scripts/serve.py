@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from api.app import create_app
+from api.app import create_app, freeze_startup_objects
 from models.idempotency import IdempotentAnswer
 from models.users import User
 from scripts.connection import Reached, connected, explained, reach_database
@@ -87,6 +87,7 @@ class ApiServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # Not before the lifespan has bound the documents, which the worker uses as well.
         await super().startup(sockets)
+        freeze_startup_objects()
         if self._settings.worker_in_process:
             self._worker = asyncio.create_task(WorkerService.run(make_jobs(self._settings), make_consumers(self._settings)))
         self.announce()

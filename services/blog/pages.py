@@ -34,7 +34,7 @@ class NotPublicError(Exception):
         self.row = row
 
 
-_pages: Cache[str, PostPage] = Cache("blog_pages", ttl=5.0, size=2_000)
+_pages: Cache[str, PostPage] = Cache("blog_pages", ttl=10.0, size=2_000)
 _slugs: Cache[PydanticObjectId, str] = Cache("blog_page_slugs", ttl=60.0, size=2_000)
 
 
