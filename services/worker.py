@@ -11,6 +11,7 @@ import structlog
 
 from models.database import DatabaseUnavailableError, PyMongoError, heed_cancellation, watch
 from models.events import Event
+from services.blog.anonymity import ANONYMITY_CONSUMER
 from services.blog.lifecycle import PublishingService
 from services.events import Consumer, EventService
 from services.jobs import JobService, RecurringJob
@@ -36,7 +37,7 @@ def make_jobs(settings: Settings) -> list[RecurringJob]:
 
 def make_consumers(settings: Settings) -> list[Consumer]:
     """Every durable consumer of events. Caches are not: each API process listens for its own (`LiveHub.listeners`)."""
-    return [account_mail_consumer(settings, make_mailer(settings))]
+    return [account_mail_consumer(settings, make_mailer(settings)), ANONYMITY_CONSUMER]
 
 
 async def _publish_due_posts() -> str:
