@@ -129,8 +129,7 @@ async def _prepare_and_serve(reached: Reached, api: ApiServer, listener: socket.
             await database.release_orphans()
             # Whoever held a claim on an Idempotency-Key is gone with the server it spoke to: its client need not wait.
             await IdempotentAnswer.collection().delete_many({"status": None})
-        for row in await IndexService.create_missing():
-            log.warning("index_drift", kind=row.kind, collection=row.collection, index=row.index)
+        await IndexService.create_missing()  # before the sample data; the application reports what differs
         if seed and settings.environment is Environment.DEVELOPMENT:
             await ensure_seeded(settings=settings)
         has_samples = await User.find_row({"username": DEMO_ACCOUNTS[0].username}, {"_id": 1}) is not None
