@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Annotated
 
-import structlog
 import typer
 import uvicorn
 import uvloop
@@ -33,7 +32,6 @@ CONNECTIONS = 1000  # beyond, uvicorn answers 503 by itself
 FRAME_BYTES = 65_536
 
 console = Console()
-log = structlog.get_logger(__name__)
 
 
 def main(
