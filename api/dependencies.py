@@ -64,6 +64,11 @@ async def _client(request: Request) -> ClientInfo:
     return client
 
 
+async def _operation_key(request: Request) -> str:
+    key: str = request.state.operation_key
+    return key
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """Who reads a page, if that is known, and the visit that it is. One dependency, because pages are read most."""
@@ -89,6 +94,8 @@ SignedIn = Annotated[Viewer, Depends(signed_in)]
 Config = Annotated[Settings, Depends(_settings)]
 Cursors = Annotated[CursorCodec, Depends(_cursors)]
 Client = Annotated[ClientInfo, Depends(_client)]
+OperationKey = Annotated[str, Depends(_operation_key)]
+"""What a handler marked with `outside_transaction` keeps its effects under."""
 ThisReader = Annotated[Reader, Depends(_reader)]
 Paging = Annotated[PageRequest, Depends(_page)]
 Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the stretch before")]

@@ -3,15 +3,15 @@
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from api.errors import PROBLEM_JSON, status_of
-from services.errors import AppError, UnprocessableError
+from api.errors import PROBLEM_JSON, problem_for, status_of
+from services.errors import AppError, RuleViolatedError, UnprocessableError
 from services.idempotency import Answer, IdempotencyService, KeyedRequest
 
 API_PREFIX = "/api/v1"
@@ -20,6 +20,7 @@ API_PREFIX = "/api/v1"
 _UNKEYED = f"{API_PREFIX}/auth/"
 
 Handler = Callable[[Request], Awaitable[Response]]
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Any]])
 
 # An escaped NUL whose backslash is not itself escaped.
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -40,6 +41,7 @@ class AgoraRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        is_outside = getattr(self.endpoint, "is_outside_transaction", False)
         takes_body = self.body_field is not None
 
         async def guarded(request: Request) -> Response:
@@ -52,11 +54,31 @@ class AgoraRoute(APIRoute):
             if body:
                 _check_body(request, body)
             key = request.headers.get("idempotency-key")
+            if is_outside:
+                return await _answer_outside(request, key, body, handle)
             if key is None or not takes_idempotency_key(request.method, scope["path"]):
                 return await handle(request)
             return await _answer_once(request, key, body, handle)
 
         return guarded
+
+
+def outside_transaction(endpoint: Endpoint) -> Endpoint:
+    """Mark a handler that speaks to the outside, such as a payment gateway: it runs in no transaction.
+
+    Its callers must send an Idempotency-Key; it takes `OperationKey` and keeps what it does under that.
+    """
+    endpoint.is_outside_transaction = True  # type: ignore[attr-defined]  # read by AgoraRoute when the route is made
+    return endpoint
+
+
+class IdempotencyKeyRequiredError(RuleViolatedError):
+    """This request moves money, so it needs an Idempotency-Key."""
+
+    code = "idempotency_key_required"
+
+    def __init__(self) -> None:
+        super().__init__("Send an Idempotency-Key, a random one for each new request: a repeated request is then harmless.")
 
 
 def takes_idempotency_key(method: str, path: str) -> bool:
@@ -72,18 +94,46 @@ def _check_body(request: Request, body: bytes) -> None:
 
 async def _answer_once(request: Request, key: str, body: bytes, handle: Handler) -> Response:
     """Answer the first request under this key and give the same bytes to every later one."""
-    viewer = request.state.viewer
-    caller = str(viewer.user_id) if viewer else request.state.client.address
 
     async def work() -> Answer:
-        response = await handle(request)
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in response.raw_headers if name != b"content-length"
-        }
-        return Answer(response.status_code, headers, bytes(response.body))
+        return _to_answer(await handle(request))
 
-    keyed = KeyedRequest(key, caller, request.method, request.scope["path"], request.scope["query_string"], body)
-    answer = await IdempotencyService.run(keyed, work=work, secret=request.app.state.settings.secret_bytes)
+    keyed = _keyed(request, key, body)
+    return _to_response(await IdempotencyService.run(keyed, work=work, secret=request.app.state.settings.secret_bytes))
+
+
+async def _answer_outside(request: Request, key: str | None, body: bytes, handle: Handler) -> Response:
+    """As `_answer_once` for handlers marked with `outside_transaction`; a final refusal is kept as an answer, too."""
+    if key is None:
+        raise IdempotencyKeyRequiredError
+
+    async def work(operation_key: str) -> Answer:
+        request.state.operation_key = operation_key
+        try:
+            return _to_answer(await handle(request))
+        except AppError as error:
+            if not error.is_final:
+                raise
+            return _to_answer(problem_for(request.scope, error))
+
+    keyed = _keyed(request, key, body)
+    return _to_response(await IdempotencyService.run_outside(keyed, work=work, secret=request.app.state.settings.secret_bytes))
+
+
+def _keyed(request: Request, key: str, body: bytes) -> KeyedRequest:
+    viewer = request.state.viewer
+    caller = str(viewer.user_id) if viewer else request.state.client.address
+    return KeyedRequest(key, caller, request.method, request.scope["path"], request.scope["query_string"], body)
+
+
+def _to_answer(response: Response) -> Answer:
+    headers = {
+        name.decode("latin-1"): value.decode("latin-1") for name, value in response.raw_headers if name != b"content-length"
+    }
+    return Answer(response.status_code, headers, bytes(response.body))
+
+
+def _to_response(answer: Answer) -> Response:
     response = Response(answer.body, answer.status)
     response.raw_headers = [
         *((name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()),

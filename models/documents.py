@@ -5,35 +5,65 @@ from models.base import AgoraDocument
 from models.blog.comments import Comment, CommentBan
 from models.blog.posts import Post, PostRevision, PostSlug, PostViews
 from models.blog.taxonomy import Category, Tag
+from models.ecommerce.carts import Cart
+from models.ecommerce.catalog import AttributeDefinition, Product, ProductCategory
+from models.ecommerce.coupons import Coupon, CouponRedemption, Promotion
+from models.ecommerce.customers import Address, AddressDefault, Customer, LoyaltyEntry
+from models.ecommerce.orders import Order, OrderStatusHistory
 from models.events import Checkpoint, DeadLetter, Event
 from models.idempotency import IdempotentAnswer
+from models.inventory.stock import Reservation, StockLevel, StockLocation, StockMovement
 from models.jobs import Job
+from models.payments import GatewayEvent, Payment, Refund, Transaction
 from models.ratelimits import RateWindow
+from models.sequences import Sequence
 from models.social import Follow, Like
 from models.users import AccountToken, DeviceLock, LoginRecord, LoginSession, Registration, User
 
 DOCUMENTS: list[type[AgoraDocument]] = [
     AccountToken,
+    Address,
+    AddressDefault,
+    AttributeDefinition,
     AuditEntry,
+    Cart,
     Category,
     Checkpoint,
     Comment,
     CommentBan,
+    Coupon,
+    CouponRedemption,
+    Customer,
     DeadLetter,
     DeviceLock,
     Event,
     Follow,
+    GatewayEvent,
     IdempotentAnswer,
     Job,
     Like,
     LoginRecord,
     LoginSession,
+    LoyaltyEntry,
+    Order,
+    OrderStatusHistory,
+    Payment,
     Post,
     PostRevision,
     PostSlug,
     PostViews,
+    Product,
+    ProductCategory,
+    Promotion,
     RateWindow,
+    Refund,
     Registration,
+    Reservation,
+    Sequence,
+    StockLevel,
+    StockLocation,
+    StockMovement,
     Tag,
+    Transaction,
     User,
 ]

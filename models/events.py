@@ -36,6 +36,41 @@ class EventType(StrEnum):
     COMMENT_WITHDRAWN = "comment.withdrawn"  # no longer public: rejected, marked as spam, or deleted
     COMMENT_LIKED = "comment.liked"
     COMMENT_UNLIKED = "comment.unliked"
+    PRODUCT_CATEGORY_CHANGED = "product_category.changed"
+    PRODUCT_CREATED = "product.created"
+    PRODUCT_UPDATED = "product.updated"
+    PRODUCT_REMOVED = "product.removed"  # discontinued
+    STOCK_CHANGED = "stock.changed"  # subject product:<id>; payload: variant_id, whether any is available
+    STOCK_LOW = "stock.low"  # subject product:<id>; payload: variant_id, location_id, sku, available, threshold
+    CART_ABANDONED = "cart.abandoned"
+    CART_RECOVERED = "cart.recovered"
+    PROMOTION_CHANGED = "promotion.changed"  # also coupons, tax and shipping tables
+    ORDER_PLACED = "order.placed"
+    ORDER_CONFIRMED = "order.confirmed"
+    ORDER_PROCESSING = "order.processing"
+    ORDER_SHIPPED = "order.shipped"  # every piece has left; parcels before it are order.fulfilled
+    ORDER_FULFILLED = "order.fulfilled"  # payload: fulfilment_id
+    ORDER_DELIVERED = "order.delivered"
+    ORDER_CANCELLED = "order.cancelled"
+    ORDER_RETURNED = "order.returned"
+    ORDER_REFUNDED = "order.refunded"  # wholly
+    ORDER_UPDATED = "order.updated"  # tracking, notes, hold
+    PAYMENT_AUTHORISED = "payment.authorised"
+    PAYMENT_CAPTURED = "payment.captured"
+    PAYMENT_FAILED = "payment.failed"
+    PAYMENT_VOIDED = "payment.voided"
+    PAYMENT_HELD = "payment.held"  # for a fraud review
+    REFUND_CREATED = "refund.created"
+    REFUND_SUCCEEDED = "refund.succeeded"
+    REFUND_FAILED = "refund.failed"
+    RETURN_REQUESTED = "return.requested"
+    RETURN_APPROVED = "return.approved"
+    RETURN_REJECTED = "return.rejected"
+    RETURN_RECEIVED = "return.received"
+    REVIEW_CREATED = "review.created"
+    REVIEW_APPROVED = "review.approved"
+    REVIEW_WITHDRAWN = "review.withdrawn"
+    PURCHASE_ORDER_RECEIVED = "purchase_order.received"  # in whole or in part
 
 
 class Event(AgoraDocument):

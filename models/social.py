@@ -30,6 +30,7 @@ class Follow(AgoraDocument):
 class LikeKind(StrEnum):
     POST = "post"
     COMMENT = "comment"
+    REVIEW = "review"  # a helpful vote
 
 
 class Like(AgoraDocument):

@@ -24,6 +24,9 @@ class AppError(Exception):
     """Base of everything a service refuses on purpose."""
 
     code: ClassVar[str]
+    # True for a refusal that is the outcome of something done, such as a declined card: under an Idempotency-Key it is kept
+    # and given again, instead of trying once more.
+    is_final: ClassVar[bool] = False
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)

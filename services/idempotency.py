@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from beanie import PydanticObjectId
 
@@ -114,6 +115,30 @@ class IdempotencyService:
             raise
 
     @staticmethod
+    async def run_outside(
+        request: KeyedRequest, *, work: Callable[[str], Awaitable[Answer]], secret: bytes, now: datetime | None = None
+    ) -> Answer:
+        """As `run`, for work that speaks to the outside and so cannot be one transaction.
+
+        `work` is handed a digest of caller, path and key, under which it keeps whatever it does: run again after a crash, or at
+        once by a twin that took over a slow claim, it finds what it did and goes on from there. An answer below 500 is stored
+        when `work` returns it; an exception gives the key back. Raises as `run`.
+        """
+        claimed = await IdempotencyService.claim(request, secret=secret, now=now)
+        if isinstance(claimed, Answer):
+            return claimed
+        try:
+            answer = await work(claimed.scope)
+            if answer.status >= 500:
+                await IdempotencyService.release(claimed)
+                return answer
+            await run_transaction(partial(_settle, claimed, answer))
+        except BaseException:
+            await IdempotencyService.release(claimed)
+            raise
+        return answer
+
+    @staticmethod
     async def claim(request: KeyedRequest, *, secret: bytes, now: datetime | None = None) -> Claim | Answer:
         """The right to answer this key, or the answer that was given to it before.
 
@@ -159,6 +184,10 @@ class IdempotencyService:
         """
         with contextlib.suppress(PyMongoError):
             await IdempotentAnswer.collection().delete_one({"scope": claim.scope, "claim_id": claim.claim_id, "status": None})
+
+
+async def _settle(claim: Claim, answer: Answer, session: Session) -> None:
+    await IdempotencyService.settle(claim, answer, session=session)
 
 
 class _RefusedError(Exception):

@@ -1,5 +1,6 @@
 """Everything the environment decides, read once into one object and handed down."""
 
+from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
@@ -7,6 +8,8 @@ from typing import Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models.money import BasisPoints, Currency
 
 PLACEHOLDER_SECRET = "change-me"  # what .env.example holds; refused everywhere
 MINIMUM_SECRET_LENGTH = 32
@@ -76,6 +79,16 @@ class Settings(BaseSettings):
     comment_edit_minutes: int = Field(default=15, ge=0, description="How long their author may edit a comment")
     site_title: str = "Agora"
     views_flush_seconds: float = 1.0
+
+    # Shop
+    currency: Currency = Field(default="USD", description="Of prices, and of carts unless they say otherwise")
+    tax_basis_points: BasisPoints = Field(default=1000, description="Where no tax zone says otherwise")
+    prices_include_tax: bool = False
+    shipping_rate: Decimal = Field(default=Decimal("10.00"), ge=0, description="Where no shipping zone says otherwise")
+    free_shipping_from: Decimal = Field(default=Decimal("100.00"), ge=0, description="Subtotal from which shipping is free")
+    points_per_unit: int = Field(default=1, ge=0, description="Loyalty points per whole unit of currency paid")
+    reservation_minutes: int = Field(default=30, ge=1, description="How long an unpaid order holds its stock")
+    return_days: int = Field(default=30, ge=0, description="After delivery")
 
     # Live activity
     live_poll_seconds: float = Field(default=0.25, ge=0, description="How often a process looks for new events; 0: never")

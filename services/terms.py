@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import snowballstemmer
 
-from models.blog.posts import SearchTerm
+from models.search import SearchTerm
 
 MAX_TERMS = 400  # of one document; the heaviest are kept
 MAX_WEIGHT = 40  # so that repeating a word does not buy the first place

@@ -11,6 +11,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from models.base import AgoraDocument, UtcDatetime
 from models.blog.taxonomy import CategoryName, TagName
+from models.search import SearchTerm
 from models.users import AuthorName
 
 
@@ -20,13 +21,6 @@ class PostStatus(StrEnum):
     PUBLISHED = "published"  # public
     ARCHIVED = "archived"  # was public, is kept
     TRASHED = "trashed"  # deleted; can be restored until it is purged
-
-
-class SearchTerm(BaseModel):
-    """A normalised word of a document and its weight in it."""
-
-    term: str
-    weight: int
 
 
 class Post(AgoraDocument):

@@ -21,13 +21,36 @@ class Permission(StrEnum):
     EDIT_ANY_POST = "edit_any_post"
     MANAGE_TAXONOMY = "manage_taxonomy"  # categories and tags
     MODERATE_COMMENTS = "moderate_comments"  # also approve, ban
+    WRITE_PRODUCTS = "write_products"  # one's own
+    MANAGE_CATALOG = "manage_catalog"  # everyone's products, categories, attributes, imports
+    MODERATE_REVIEWS = "moderate_reviews"
+    MANAGE_PROMOTIONS = "manage_promotions"  # coupons, promotions, tax and shipping tables
+    MANAGE_ORDERS = "manage_orders"  # see, move, fulfil, cancel, returns, customers
+    MANAGE_PAYMENTS = "manage_payments"  # capture, void, refund, fraud rules and reviews, reconciliation
+    MANAGE_INVENTORY = "manage_inventory"  # stock, suppliers, purchase orders, transfers, stocktakes
+    MANAGE_WEBHOOKS = "manage_webhooks"  # outbound endpoints, deliveries, replay
     MANAGE_SYSTEM = "manage_system"  # jobs, events, indexes
 
 
 _USER: frozenset[Permission] = frozenset()
+_VENDOR = _USER | {Permission.WRITE_PRODUCTS}
 _AUTHOR = _USER | {Permission.WRITE_POSTS}
-_EDITOR = _AUTHOR | {Permission.EDIT_ANY_POST, Permission.MANAGE_TAXONOMY, Permission.MODERATE_COMMENTS}
-_MANAGER = _EDITOR | {Permission.VIEW_REPORTS, Permission.READ_USER}
+_EDITOR = _AUTHOR | {
+    Permission.EDIT_ANY_POST,
+    Permission.MANAGE_TAXONOMY,
+    Permission.MODERATE_COMMENTS,
+    Permission.MODERATE_REVIEWS,
+}
+_MANAGER = _EDITOR | {
+    Permission.VIEW_REPORTS,
+    Permission.READ_USER,
+    Permission.WRITE_PRODUCTS,
+    Permission.MANAGE_CATALOG,
+    Permission.MANAGE_PROMOTIONS,
+    Permission.MANAGE_ORDERS,
+    Permission.MANAGE_PAYMENTS,
+    Permission.MANAGE_INVENTORY,
+}
 _ADMIN = frozenset(Permission)
 
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
@@ -36,7 +59,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.MANAGER: _MANAGER,
     Role.EDITOR: _EDITOR,
     Role.AUTHOR: _AUTHOR,
-    Role.VENDOR: _USER,
+    Role.VENDOR: _VENDOR,
     Role.USER: _USER,
 }
 

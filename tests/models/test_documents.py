@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from models.audit import AuditEntry
 from models.base import AgoraDocument, now
 from models.blog.comments import Comment, CommentBan, CommentStatus
-from models.blog.posts import Post, PostRevision, PostSlug, PostStatus, PostViews, SearchTerm
+from models.blog.posts import Post, PostRevision, PostSlug, PostStatus, PostViews
 from models.blog.taxonomy import Category, Tag
 from models.database import Database
 from models.documents import DOCUMENTS
@@ -19,6 +19,7 @@ from models.events import Checkpoint, DeadLetter, Event, EventType
 from models.idempotency import IdempotentAnswer
 from models.jobs import Job
 from models.ratelimits import RateWindow
+from models.search import SearchTerm
 from models.social import Follow, Like, LikeKind
 from models.users import (
     AccountToken,

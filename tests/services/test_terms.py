@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.blog.posts import SearchTerm
+from models.search import SearchTerm
 from services.terms import MAX_TERMS, MAX_WEIGHT, post_terms, terms_of, words
 
 

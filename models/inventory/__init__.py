@@ -1,0 +1,1 @@
+"""Stock: where it lies, what moved it, what is promised."""

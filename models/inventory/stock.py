@@ -1,0 +1,131 @@
+"""Stock levels, the ledger whose sums they are, and reservations."""
+
+from enum import StrEnum
+
+from beanie import PydanticObjectId
+from pydantic import BaseModel
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from models.base import AgoraDocument, UtcDatetime
+from models.money import Money
+
+
+class StockLocation(AgoraDocument):
+    """A warehouse or shop. Orders are served from the one of the lowest `priority` that has enough."""
+
+    code: str
+    name: str
+    priority: int = 0
+    is_active: bool = True
+    revision: int = 1
+
+    class Settings:
+        name = "stock_locations"
+        indexes = [
+            IndexModel([("code", ASCENDING)], name="code_unique", unique=True),
+            IndexModel([("is_active", ASCENDING), ("priority", ASCENDING), ("_id", ASCENDING)], name="active_priority"),
+        ]
+
+
+class StockLevel(AgoraDocument):
+    """What lies of one variant at one location.
+
+    on_hand is the sum of its movements, reserved the sum of its held reservations, available what the second leaves of the
+    first; it is stored because sales take it down under the condition that there is enough.
+    """
+
+    product_id: PydanticObjectId
+    variant_id: PydanticObjectId
+    location_id: PydanticObjectId
+    sku: str
+    on_hand: int = 0
+    reserved: int = 0
+    available: int = 0
+    low_stock_threshold: int = 5
+    reorder_point: int | None = None
+    reorder_quantity: int | None = None
+    # Moving average: the value of what is on hand, in minor units; each movement carries its part of it
+    stock_value: Money
+
+    class Settings:
+        name = "stock_levels"
+        indexes = [
+            IndexModel([("variant_id", ASCENDING), ("location_id", ASCENDING)], name="variant_location_unique", unique=True),
+            # A product's stock; what lies at a location.
+            IndexModel([("product_id", ASCENDING)], name="product"),
+            IndexModel([("location_id", ASCENDING), ("_id", ASCENDING)], name="location"),
+        ]
+
+
+class MovementKind(StrEnum):
+    RECEIPT = "receipt"  # from a supplier, or an opening balance
+    SALE = "sale"
+    RETURN = "return"  # by a customer, put back on the shelf
+    CANCELLATION = "cancellation"  # a sale undone before it left
+    TRANSFER_OUT = "transfer_out"
+    TRANSFER_IN = "transfer_in"
+    ADJUSTMENT = "adjustment"
+    STOCKTAKE = "stocktake"  # an approved variance
+    WRITE_OFF = "write_off"
+
+
+class StockMovement(AgoraDocument):
+    """A change of what is on hand, never changed itself. `key` names its cause, so that no cause moves stock twice."""
+
+    key: str  # `order:<id>:sale:<variant>:<location>`
+    kind: MovementKind
+    product_id: PydanticObjectId
+    variant_id: PydanticObjectId
+    location_id: PydanticObjectId
+    quantity: int  # signed
+    value: Money  # signed: what it adds to the value of the stock
+    on_hand_after: int
+    reference: str  # `order:<id>`, `purchase_order:<id>`, `transfer:<id>`, `stocktake:<id>`, `manual`
+    reason: str = ""
+    actor_id: PydanticObjectId | None = None
+    occurred_at: UtcDatetime
+
+    class Settings:
+        name = "stock_movements"
+        indexes = [
+            IndexModel([("key", ASCENDING)], name="key_unique", unique=True),
+            # The ledger of a variant; stock as of a moment.
+            IndexModel([("variant_id", ASCENDING), ("occurred_at", DESCENDING), ("_id", DESCENDING)], name="variant_newest"),
+            # What one order or delivery moved.
+            IndexModel([("reference", ASCENDING), ("_id", ASCENDING)], name="reference"),
+        ]
+
+
+class ReservationStatus(StrEnum):
+    HELD = "held"
+    COMMITTED = "committed"  # became sale movements
+    RELEASED = "released"
+    EXPIRED = "expired"
+
+
+class ReservedLine(BaseModel):
+    product_id: PydanticObjectId
+    variant_id: PydanticObjectId
+    location_id: PydanticObjectId
+    sku: str
+    quantity: int
+
+
+class Reservation(AgoraDocument):
+    """Stock that is promised to one owner, all of it or none."""
+
+    owner: str  # `order:<id>`
+    lines: list[ReservedLine]
+    status: ReservationStatus = ReservationStatus.HELD
+    expires_at: UtcDatetime | None = None  # None: until it is committed or released
+    settled_at: UtcDatetime | None = None
+
+    class Settings:
+        name = "reservations"
+        indexes = [
+            IndexModel([("owner", ASCENDING)], name="owner_unique", unique=True),
+            # What the sweeper takes back.
+            IndexModel([("status", ASCENDING), ("expires_at", ASCENDING)], name="status_expires"),
+            # What is promised of a variant, for the recount.
+            IndexModel([("lines.variant_id", ASCENDING), ("status", ASCENDING)], name="variant_status"),
+        ]
