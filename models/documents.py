@@ -10,6 +10,8 @@ from models.ecommerce.catalog import AttributeDefinition, Product, ProductCatego
 from models.ecommerce.coupons import Coupon, CouponRedemption, Promotion
 from models.ecommerce.customers import Address, AddressDefault, Customer, LoyaltyEntry
 from models.ecommerce.orders import Order, OrderStatusHistory
+from models.ecommerce.returns import ReturnRequest
+from models.ecommerce.reviews import Review
 from models.events import Checkpoint, DeadLetter, Event
 from models.idempotency import IdempotentAnswer
 from models.inventory.stock import Reservation, StockLevel, StockLocation, StockMovement
@@ -59,6 +61,8 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     Refund,
     Registration,
     Reservation,
+    ReturnRequest,
+    Review,
     Sequence,
     StockLevel,
     StockLocation,
