@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from beanie import PydanticObjectId
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from models.base import AgoraDocument, UtcDatetime
@@ -30,6 +30,7 @@ class PaymentStatus(StrEnum):
     AUTHORISED = "authorised"  # held, to be captured
     COMPLETED = "completed"
     FAILED = "failed"
+    VOIDED = "voided"  # what was held was let go again; nothing was taken
     PARTIALLY_REFUNDED = "partially_refunded"
     REFUNDED = "refunded"
 
@@ -44,6 +45,7 @@ class PaymentMethod(StrEnum):
 
 
 PAY_LATER = frozenset({PaymentMethod.INVOICE, PaymentMethod.CASH_ON_DELIVERY})
+"""Methods whose orders are packed before they are paid."""
 
 
 class OrderLine(BaseModel):
@@ -93,15 +95,20 @@ class Order(AgoraDocument):
     customer_id: PydanticObjectId | None = None  # None for a guest
     user_id: PydanticObjectId | None = None
     email: str | None = None  # where news of it go, as the customer or guest had it
+    cart_owner: str | None = None  # whose cart it was made from: its lines go back there when the payment fails
     guest_token_hash: str | None = None  # whoever knows the token may see a guest's order
     currency: Currency
     lines: list[OrderLine]
+    items_count: int  # pieces of all lines
     totals: Totals
     discounts: list[AppliedDiscount] = Field(default_factory=list)
     steps: list[PriceStep] = Field(default_factory=list)  # why the total is what it is
     status: OrderStatus = OrderStatus.PENDING
     payment_status: PaymentStatus = PaymentStatus.PENDING
     payment_method: PaymentMethod
+    payment_id: PydanticObjectId | None = None  # the payment that paid it; whatever else comes in for it is given back
+    is_stock_taken: bool = False  # sold; otherwise it is held by a reservation, until `expires_at`
+    is_counted: bool = False  # in what its customer bought and its products sold
     shipping_method: str = "standard"
     shipping_address: PostalAddress | None = None  # None when nothing is shipped
     billing_address: PostalAddress | None = None
@@ -132,8 +139,10 @@ class Order(AgoraDocument):
                 unique=True,
                 partialFilterExpression={"source_key": {"$type": "string"}},
             ),
-            # A customer's orders, newest first.
+            # A customer's orders, newest first; one's own, all of them or those of a status.
             IndexModel([("customer_id", ASCENDING), ("_id", DESCENDING)], name="customer_newest"),
+            IndexModel([("user_id", ASCENDING), ("_id", DESCENDING)], name="user_newest"),
+            IndexModel([("user_id", ASCENDING), ("status", ASCENDING), ("_id", DESCENDING)], name="user_status_newest"),
             # Staff: orders of a status, newest first; the job: what waits in a status, oldest first.
             IndexModel([("status", ASCENDING), ("_id", DESCENDING)], name="status_newest"),
             IndexModel([("payment_status", ASCENDING), ("_id", DESCENDING)], name="payment_status_newest"),
@@ -161,3 +170,104 @@ class OrderStatusHistory(AgoraDocument):
             # An order's timeline, in its order.
             IndexModel([("order_id", ASCENDING), ("_id", ASCENDING)], name="order_timeline"),
         ]
+
+
+class OrderRead(BaseModel):
+    """An order, for whoever placed it and for staff."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: PydanticObjectId
+    number: str = Field(examples=["ORD-20261121-000042"])
+    customer_id: PydanticObjectId | None = Field(description="Null for a guest")
+    email: str | None
+    currency: Currency
+    lines: list[OrderLine]
+    items_count: int = Field(description="Pieces of all lines")
+    totals: Totals
+    discounts: list[AppliedDiscount]
+    status: OrderStatus
+    payment_status: PaymentStatus
+    payment_method: PaymentMethod
+    shipping_method: str
+    shipping_address: PostalAddress | None
+    billing_address: PostalAddress | None
+    customer_notes: str
+    placed_at: UtcDatetime
+    expires_at: UtcDatetime | None = Field(description="When it is cancelled unless it is paid; null when it need not be")
+    paid_at: UtcDatetime | None
+    shipped_at: UtcDatetime | None
+    delivered_at: UtcDatetime | None
+    cancelled_at: UtcDatetime | None
+    tracking_number: str | None = Field(description="Of the last parcel")
+    shipping_carrier: str | None = Field(description="Of the last parcel")
+    fulfilments: list[Fulfilment]
+    refunded: Money
+    points_earned: int
+    revision: int
+
+
+class StaffOrder(OrderRead):
+    """An order with what customers are not shown."""
+
+    admin_notes: str
+    is_held: bool = Field(description="By a fraud review: nothing leaves the house")
+    is_stock_taken: bool = Field(description="Sold; otherwise a reservation holds it")
+    user_id: PydanticObjectId | None
+    payment_id: PydanticObjectId | None = Field(description="The payment that paid it")
+    source: str = Field(examples=["shop"])
+    source_key: str | None
+
+
+class OrderSummary(BaseModel):
+    """An order in a list."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: PydanticObjectId
+    number: str
+    customer_id: PydanticObjectId | None
+    status: OrderStatus
+    payment_status: PaymentStatus
+    payment_method: PaymentMethod
+    items_count: int
+    total: Money
+    placed_at: UtcDatetime
+
+
+class StatusChange(BaseModel):
+    """One entry of an order's timeline."""
+
+    model_config = ConfigDict(frozen=True)
+
+    old_status: OrderStatus | None = Field(description="Null for its creation")
+    new_status: OrderStatus
+    changed_at: UtcDatetime
+    changed_by: str = Field(description="`customer`, `staff`, `system` or `gateway:<name>`", examples=["system"])
+    reason: str
+
+
+class OrderTracking(BaseModel):
+    """Where an order is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: str
+    status: OrderStatus
+    placed_at: UtcDatetime
+    shipped_at: UtcDatetime | None
+    delivered_at: UtcDatetime | None
+    pieces_count: int
+    shipped_count: int = Field(description="Pieces that have left")
+    parcels: list[Fulfilment]
+
+
+class OrderExplanation(BaseModel):
+    """Why the total is what it is: the amounts of the steps add up to it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: str
+    totals: Totals
+    steps: list[PriceStep]
+    discounts: list[AppliedDiscount]
