@@ -5,13 +5,22 @@ from models.base import AgoraDocument
 from models.blog.comments import Comment, CommentBan
 from models.blog.posts import Post, PostRevision, PostSlug, PostViews
 from models.blog.taxonomy import Category, Tag
-from models.ecommerce.carts import Cart
-from models.ecommerce.catalog import AttributeDefinition, Product, ProductCategory
+from models.ecommerce.carts import Cart, CartAbandonment
+from models.ecommerce.catalog import (
+    AttributeDefinition,
+    Product,
+    ProductCategory,
+    ProductRecommendation,
+    ProductViews,
+    ProductVisit,
+)
 from models.ecommerce.coupons import Coupon, CouponRedemption, Promotion
 from models.ecommerce.customers import Address, AddressDefault, Customer, LoyaltyEntry
 from models.ecommerce.orders import Order, OrderStatusHistory
 from models.ecommerce.returns import ReturnRequest
 from models.ecommerce.reviews import Review
+from models.ecommerce.shipping import ShippingZone
+from models.ecommerce.taxes import TaxZone
 from models.events import Checkpoint, DeadLetter, Event
 from models.idempotency import IdempotentAnswer
 from models.inventory.stock import Reservation, StockLevel, StockLocation, StockMovement
@@ -29,6 +38,7 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     AttributeDefinition,
     AuditEntry,
     Cart,
+    CartAbandonment,
     Category,
     Checkpoint,
     Comment,
@@ -56,6 +66,9 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     PostViews,
     Product,
     ProductCategory,
+    ProductRecommendation,
+    ProductViews,
+    ProductVisit,
     Promotion,
     RateWindow,
     Refund,
@@ -64,10 +77,12 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     ReturnRequest,
     Review,
     Sequence,
+    ShippingZone,
     StockLevel,
     StockLocation,
     StockMovement,
     Tag,
+    TaxZone,
     Transaction,
     User,
 ]

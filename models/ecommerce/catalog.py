@@ -5,10 +5,10 @@ from enum import StrEnum
 from typing import ClassVar
 
 from beanie import PydanticObjectId
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from models.base import AgoraDocument
+from models.base import AgoraDocument, UtcDatetime
 from models.money import Currency, Money
 from models.search import SearchTerm
 
@@ -63,7 +63,9 @@ class ProductImage(BaseModel):
 
 
 class Dimensions(BaseModel):
-    """In millimetres."""
+    """In millimetres: all three, and nothing else."""
+
+    model_config = ConfigDict(extra="forbid")
 
     length: int = Field(gt=0)
     width: int = Field(gt=0)
@@ -79,6 +81,8 @@ class AttributeKind(StrEnum):
 
 class AttributeDefinition(AgoraDocument):
     """A typed property that products may have, and whether they can be filtered by it."""
+
+    watchers: ClassVar[list[Callable[[PydanticObjectId | None], None]]] = []
 
     code: str  # lower case, never changes: `color`
     name: str
@@ -184,4 +188,64 @@ class Product(AgoraDocument):
             IndexModel([("seller_id", ASCENDING), ("_id", DESCENDING)], name="seller_newest"),
             # Search looks up its rarest term here.
             IndexModel([("terms.term", ASCENDING)], name="terms"),
+        ]
+
+
+class ProductViews(AgoraDocument):
+    """Views of one product on one UTC day, each visitor counted once per half hour; the truth behind `views_count`."""
+
+    product_id: PydanticObjectId
+    day: UtcDatetime  # midnight
+    views_count: int = 0
+
+    class Settings:
+        name = "product_views"
+        indexes = [
+            IndexModel([("product_id", ASCENDING), ("day", ASCENDING)], name="product_day_unique", unique=True),
+        ]
+
+
+class ProductVisit(AgoraDocument):
+    """The products one visitor looked at on one day: what "viewed together" is counted from.
+
+    `visitor` is a keyed hash that takes the day with it, so that nobody is named or followed from one day to the next.
+    """
+
+    visitor: str
+    day: UtcDatetime
+    product_ids: list[PydanticObjectId] = Field(default_factory=list)  # the latest 30, each once
+
+    class Settings:
+        name = "product_visits"
+        indexes = [
+            IndexModel([("visitor", ASCENDING)], name="visitor_unique", unique=True),
+            # The batch's window; and rubbish goes by itself.
+            IndexModel([("day", ASCENDING)], name="day_ttl", expireAfterSeconds=45 * 86_400),
+        ]
+
+
+class RecommendationReason(StrEnum):
+    BOUGHT_TOGETHER = "bought_together"  # paid orders hold both
+    VIEWED_TOGETHER = "viewed_together"  # visitors looked at both on one day
+    POPULAR_IN_CATEGORY = "popular_in_category"  # the same category's bestsellers
+
+
+class RecommendedProduct(BaseModel):
+    product_id: PydanticObjectId
+    reason: RecommendationReason
+    count: int  # orders, or visits, that hold both
+
+
+class ProductRecommendation(AgoraDocument):
+    """What goes with one product, best first: made by the batch, read with the product."""
+
+    product_id: PydanticObjectId
+    items: list[RecommendedProduct]
+    run_id: PydanticObjectId  # of the batch that wrote it; rows of older ones are dropped at its end
+
+    class Settings:
+        name = "product_recommendations"
+        indexes = [
+            IndexModel([("product_id", ASCENDING)], name="product_unique", unique=True),
+            IndexModel([("run_id", ASCENDING)], name="run"),
         ]
