@@ -1,19 +1,28 @@
 """Money: an integer number of minor units and an ISO 4217 currency (`docs/decisions/0003-money.md`)."""
 
-from collections.abc import Iterable, Sequence
-from decimal import Decimal, InvalidOperation
-from functools import lru_cache
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Annotated, Any, Self
 
-from babel.core import Locale, get_global
-from babel.numbers import format_currency
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_serializer
+from babel.core import Locale
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_serializer
 
 BASIS_POINTS = 10_000  # 100 %
 MAX_AMOUNT = 10**15  # minor units; far from where 64-bit sums of many could overflow
 
-_CODES = frozenset(Locale("en").currencies) - {"XXX", "XTS"}
-_FRACTIONS = get_global("currency_fractions")
+# CLDR lists metals, units of account and test codes beside what can be paid with; ISO keeps all but these under X.
+_PAYABLE_X = {"XAF", "XCD", "XCG", "XOF", "XPF"}
+_CODES = frozenset(code for code in map(str, Locale("en").currencies) if not code.startswith("X") or code in _PAYABLE_X)
+# The minor units of ISO 4217, which gateways count in. CLDR's digits say how a currency is written: none for the dinars of RSD,
+# which have hundredths all the same.
+_DIGITS = {
+    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV"), 0),
+    **dict.fromkeys(("XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+    **dict.fromkeys(("CLF", "UYW"), 4),
+}
+_PLAIN = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?")
 
 
 class CurrencyMismatchError(ValueError):
@@ -37,11 +46,9 @@ Currency = Annotated[
 BasisPoints = Annotated[int, Field(ge=0, le=BASIS_POINTS, description="Hundredths of a per cent", examples=[1000])]
 
 
-@lru_cache(maxsize=512)
 def digits_of(currency: str) -> int:
     """How many decimal digits a currency has: 2 for USD, 0 for JPY, 3 for KWD."""
-    digits: int = _FRACTIONS.get(currency, _FRACTIONS["DEFAULT"])[0]
-    return digits
+    return _DIGITS.get(currency, 2)
 
 
 def decimal_text(amount: int, currency: str) -> str:
@@ -59,6 +66,24 @@ def half_up(numerator: int, denominator: int) -> int:
     return magnitude if numerator >= 0 else -magnitude
 
 
+def allocate(amount: int, weights: Sequence[int]) -> list[int]:
+    """Parts of an amount in proportion to the weights, which add up to it to the last unit.
+
+    What rounding down leaves over goes to the parts that lost most by it, the first among equals; with weights that are all zero
+    everything goes to the first part. Raises ValueError without weights or for a negative one.
+    """
+    if not weights or min(weights) < 0:
+        raise ValueError("weights are non-negative, and there is at least one")
+    if sum(weights) == 0:
+        weights = [1, *([0] * (len(weights) - 1))]
+    whole, sign, total = abs(amount), (1 if amount >= 0 else -1), sum(weights)
+    parts = [whole * weight // total for weight in weights]
+    lost = [whole * weight % total for weight in weights]
+    for index in sorted(range(len(weights)), key=lambda at: (-lost[at], at))[: whole - sum(parts)]:
+        parts[index] += 1
+    return [sign * part for part in parts]
+
+
 class Money(BaseModel):
     """An amount in minor units. In documents an integer, in JSON an exact decimal string."""
 
@@ -74,16 +99,19 @@ class Money(BaseModel):
     @classmethod
     def of(cls, text: str | Decimal, currency: str) -> Self:
         """The amount a decimal says. Raises ValueError for more digits than the currency has, or no plain number."""
-        try:
-            decimal = Decimal(text)
-        except InvalidOperation as error:
-            raise ValueError("not a decimal number") from error
-        if not decimal.is_finite() or abs(decimal) > MAX_AMOUNT:
-            raise ValueError("not an amount of money")
-        minor = decimal.scaleb(digits_of(currency))
-        if minor != minor.to_integral_value():
-            raise ValueError(f"{currency} has {digits_of(currency)} decimal digits")
-        return cls(amount=int(minor), currency=currency)
+        if isinstance(text, Decimal):
+            if not text.is_finite() or not -20 <= text.adjusted() <= 20:
+                raise ValueError("not an amount of money")
+            text = f"{text:f}"
+        if not isinstance(text, str):  # a float is never exact
+            raise TypeError("money is made from text or a Decimal")
+        if not _PLAIN.fullmatch(text):
+            raise ValueError("not a decimal number")
+        whole, _, part = text.partition(".")
+        digits, part = digits_of(currency), part.rstrip("0")
+        if len(part) > digits:
+            raise ValueError(f"{currency} has {digits} decimal digits")
+        return cls(amount=int(whole + part.ljust(digits, "0")), currency=currency)
 
     @classmethod
     def zero(cls, currency: str) -> Self:
@@ -129,25 +157,16 @@ class Money(BaseModel):
         return Money(amount=half_up(self.amount * rate, BASIS_POINTS), currency=self.currency)
 
     def allocate(self, weights: Sequence[int]) -> list["Money"]:
-        """Parts in proportion to the weights that add up to the whole to the last unit.
-
-        What rounding down leaves over goes to the parts that lost most by it, the first among equals; with weights that are all
-        zero everything goes to the first part. Raises ValueError without weights or for a negative one.
-        """
-        if not weights or min(weights) < 0:
-            raise ValueError("weights are non-negative, and there is at least one")
-        if sum(weights) == 0:
-            weights = [1, *([0] * (len(weights) - 1))]
-        whole, sign, total = abs(self.amount), (1 if self.amount >= 0 else -1), sum(weights)
-        parts = [whole * weight // total for weight in weights]
-        lost = [whole * weight % total for weight in weights]
-        for index in sorted(range(len(weights)), key=lambda at: (-lost[at], at))[: whole - sum(parts)]:
-            parts[index] += 1
-        return [Money(amount=sign * part, currency=self.currency) for part in parts]
+        """Parts in proportion to the weights that add up to the whole to the last unit, as `allocate` has them."""
+        return [Money(amount=part, currency=self.currency) for part in allocate(self.amount, weights)]
 
     def formatted(self, locale: str = "en_US") -> str:
         """For people to read: `$1,234.50`."""
-        return str(format_currency(Decimal(decimal_text(self.amount, self.currency)), self.currency, locale=locale))
+        known = Locale.parse(locale)
+        digits = digits_of(self.currency)
+        pattern = known.currency_formats["standard"]
+        value = Decimal(decimal_text(self.amount, self.currency))
+        return str(pattern.apply(value, known, currency=self.currency, currency_digits=False, force_frac=(digits, digits)))
 
     def _same(self, other: "Money") -> "Money":
         if other.currency != self.currency:
@@ -158,3 +177,40 @@ class Money(BaseModel):
 def money_row(amount: int, currency: str) -> dict[str, Any]:
     """Money as documents hold it, for updates and raw rows."""
     return {"amount": amount, "currency": currency}
+
+
+_DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,4})?")
+
+
+def _from_text(value: Any) -> Any:
+    if isinstance(value, Money) or not isinstance(value, Mapping):
+        return value
+    amount, currency = value.get("amount"), value.get("currency")
+    if set(value) != {"amount", "currency"} or not isinstance(amount, str) or not isinstance(currency, str):
+        raise ValueError("money is an amount, as a decimal string, and a currency")
+    if not _DECIMAL.fullmatch(amount):
+        raise ValueError("not a decimal number")
+    if len(amount.partition(".")[2]) > digits_of(_known(currency)):
+        raise ValueError(f"{currency} has {digits_of(currency)} decimal digits")
+    return Money.of(amount, currency)
+
+
+MoneyInput = Annotated[
+    Money,
+    BeforeValidator(_from_text),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "title": "MoneyInput",
+            "properties": {
+                "amount": {"type": "string", "description": "Exact decimal", "pattern": r"^-?[0-9]{1,15}(\.[0-9]{1,4})?$"},
+                "currency": {"type": "string", "description": "ISO 4217 code", "minLength": 3, "maxLength": 3},
+            },
+            "required": ["amount", "currency"],
+            "additionalProperties": False,
+            "examples": [{"amount": "19.99", "currency": "USD"}],
+        },
+        mode="validation",
+    ),
+]
+"""Money as callers send it: `{"amount": "19.99", "currency": "USD"}`, the amount always a decimal string."""

@@ -3,11 +3,11 @@
 from enum import StrEnum
 
 from beanie import PydanticObjectId
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from models.base import AgoraDocument, UtcDatetime
-from models.money import BasisPoints, Money
+from models.money import BASIS_POINTS, BasisPoints, Money
 
 
 class DiscountKind(StrEnum):
@@ -17,21 +17,52 @@ class DiscountKind(StrEnum):
     BUY_X_GET_Y = "buy_x_get_y"  # of each `buy_quantity + get_quantity` eligible pieces the cheapest `get_quantity` at `rate` off
 
 
+class CouponReason(StrEnum):
+    """Why a code is of no use here and now."""
+
+    UNKNOWN = "unknown"
+    INACTIVE = "inactive"  # taken out of use by staff
+    NOT_STARTED = "not_started"
+    EXPIRED = "expired"
+    MINIMUM_NOT_MET = "minimum_not_met"  # of the subtotal, or of the eligible pieces
+    NOT_ELIGIBLE = "not_eligible"  # none of the lines is part of the offer, or it would take nothing off
+    USED_UP = "used_up"  # by everyone together
+    USED_BY_CUSTOMER = "used_by_customer"  # as often as one customer may
+    WRONG_CURRENCY = "wrong_currency"
+    NOT_COMBINABLE = "not_combinable"  # with what makes the purchase cheaper without it
+    FIRST_ORDER_ONLY = "first_order_only"
+
+
 class DiscountRule(BaseModel):
     """What a promotion takes off, and when it applies. Money is in the currency of the carts it is meant for."""
 
+    model_config = ConfigDict(frozen=True)
+
     kind: DiscountKind
-    rate: BasisPoints | None = None
-    amount: Money | None = None
-    maximum_discount: Money | None = None
-    minimum_subtotal: Money | None = None  # of all lines
-    minimum_quantity: int | None = None  # of eligible pieces
-    buy_quantity: int | None = None
-    get_quantity: int | None = None
+    rate: BasisPoints | None = Field(
+        default=None, description="Of percentages; of what is given in buy X get Y, 100 % if left out"
+    )
+    amount: Money | None = Field(default=None, description="Of fixed amounts")
+    maximum_discount: Money | None = Field(default=None, description="What it takes off at most")
+    minimum_subtotal: Money | None = Field(default=None, description="Of all lines, before discounts")
+    minimum_quantity: int | None = Field(default=None, ge=1, le=1_000_000, description="Of eligible pieces")
+    buy_quantity: int | None = Field(default=None, ge=1, le=10_000)
+    get_quantity: int | None = Field(default=None, ge=1, le=10_000)
     # Empty: everything. Otherwise lines of these products, or of these categories and what lies below them.
-    product_ids: list[PydanticObjectId] = Field(default_factory=list)
-    category_ids: list[PydanticObjectId] = Field(default_factory=list)
+    product_ids: list[PydanticObjectId] = Field(default_factory=list, max_length=500)
+    category_ids: list[PydanticObjectId] = Field(default_factory=list, max_length=500)
     is_first_order_only: bool = False
+
+    @property
+    def share(self) -> int:
+        """Basis points taken off what the rule is about; everything unless it says otherwise."""
+        return BASIS_POINTS if self.rate is None else self.rate
+
+    @property
+    def currency(self) -> str | None:
+        """Of the purchases it is for; None for all."""
+        moneys = (self.amount, self.maximum_discount, self.minimum_subtotal)
+        return next((money.currency for money in moneys if money is not None), None)
 
 
 class Promotion(AgoraDocument):
@@ -102,3 +133,13 @@ class CouponRedemption(AgoraDocument):
             # A coupon's uses, newest first, and how many there are.
             IndexModel([("coupon_id", ASCENDING), ("_id", DESCENDING)], name="coupon_newest"),
         ]
+
+
+class CouponProblem(BaseModel):
+    """A code that took no part in a quote, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str = Field(examples=["SAVE10"])
+    reason: CouponReason
+    detail: str = Field(description="For people; may change", examples=["This code has expired."])
