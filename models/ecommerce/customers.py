@@ -22,11 +22,14 @@ class Customer(AgoraDocument):
     newsletter_subscribed: bool = False
     language: str = "en"
     currency: Currency = "USD"
-    # Counters: paid orders, without those cancelled or wholly refunded; what was paid less refunds; the sum of LoyaltyEntry.
+    # Counters, the sums of LoyaltyEntry: paid orders, without those cancelled or wholly refunded; what was paid less refunds, in
+    # the currency they began with (purchases in another one count as orders and points alone); points.
     orders_count: int = 0
     spent: Money
     points_balance: int = 0
-    revision: int = 1
+    addresses_count: int = 0  # held below its limit by the filter of what moves it
+    book_revision: int = 0  # moves with every change of the address book, so that two of them collide and come one by one
+    revision: int = 1  # of what the customer may edit
 
     class Settings:
         name = "customers"
@@ -94,17 +97,25 @@ class AddressDefault(AgoraDocument):
 
 
 class LoyaltyEntry(AgoraDocument):
-    """Points won or taken back, never changed; their sum is the customer's balance."""
+    """What a customer won or gave back, never changed: points, and the money and the order they come from.
+
+    The sums are the customer's counters, those of one order what that order still stands for.
+    """
 
     customer_id: PydanticObjectId
     key: str  # what happened, once: `order:<id>:paid`, `refund:<id>`
     points: int
     reason: str
+    order_id: PydanticObjectId | None = None
+    amount: Money | None = None  # signed: paid, or given back
+    orders: int = 0  # 1 when an order begins to count, -1 when it does not any more
 
     class Settings:
         name = "loyalty_entries"
         indexes = [
             IndexModel([("key", ASCENDING)], name="key_unique", unique=True),
+            # What one order won and gave back: a refund takes its part of that.
+            IndexModel([("order_id", ASCENDING), ("_id", ASCENDING)], name="order"),
             # A customer's points, newest first; and their sum.
             IndexModel([("customer_id", ASCENDING), ("_id", DESCENDING)], name="customer_newest"),
         ]

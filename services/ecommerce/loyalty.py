@@ -1,0 +1,62 @@
+"""Loyalty points and what they come from: a ledger whose sums are a customer's counters."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from beanie import PydanticObjectId
+
+from models.database import DuplicateKeyError, Session, start_again
+from models.ecommerce.customers import Customer, LoyaltyEntry
+from models.money import Money, digits_of
+from services.settings import Settings
+
+
+class LoyaltyService:
+    @staticmethod
+    async def record(session: Session, customer_id: PydanticObjectId, *, key: str, points: int, reason: str) -> bool:
+        """Give or take points for something that happened; false, and nothing done, when `key` was recorded before."""
+        if await LoyaltyEntry.find_row({"key": key}, {"_id": 1}, session=session) is not None:
+            return False
+        await record_entry(session, LoyaltyEntry(customer_id=customer_id, key=key, points=points, reason=reason))
+        return True
+
+
+async def record_entry(session: Session, entry: LoyaltyEntry) -> None:
+    """Write an entry and move the counters that are its sums, money only in the currency the customer's is kept in.
+
+    The caller has looked for the key within the transaction; should another one have written it meanwhile, this one starts again.
+    """
+    try:
+        await entry.store(session=session)
+    except DuplicateKeyError as error:
+        raise start_again("the entry was made by another transaction") from error
+    moved: dict[str, Any] = {
+        "points_balance": {"$add": ["$points_balance", entry.points]},
+        "orders_count": {"$add": ["$orders_count", entry.orders]},
+    }
+    if entry.amount:
+        is_same = {"$eq": ["$spent.currency", entry.amount.currency]}
+        moved["spent.amount"] = {"$add": ["$spent.amount", {"$cond": [is_same, entry.amount.amount, 0]}]}
+    # As a pipeline, so that the condition stands beside the key and not in the filter, which then finds by the key alone.
+    await Customer.change({"_id": entry.customer_id}, [{"$set": moved}], session=session)
+
+
+async def entries_of(order_id: PydanticObjectId, *, session: Session) -> list[LoyaltyEntry]:
+    """What an order won and gave back so far, in that order."""
+    rows = await LoyaltyEntry.find_rows({"order_id": order_id}, sort=[("_id", 1)], session=session)
+    return [LoyaltyEntry.from_row(row) for row in rows]
+
+
+def points_for(amount: Money, *, settings: Settings) -> int:
+    """Points per whole unit of currency: 19.99 USD are 19 units."""
+    units: int = amount.amount // 10 ** digits_of(amount.currency)
+    return units * settings.points_per_unit
+
+
+def points_left(entries: Sequence[LoyaltyEntry], *, paid: int, refunded: int) -> int:
+    """How many of the points an order won it keeps once `refunded` of `paid` minor units went back, rounded down.
+
+    In proportion to what was won, not to the present rate of points; nothing once everything went back.
+    """
+    won = sum(entry.points for entry in entries if entry.points > 0)
+    return won * max(0, paid - refunded) // paid if paid else 0
