@@ -109,15 +109,18 @@ async def move_order(
     now: datetime,
     reason: str = "",
     fields: Mapping[str, Any] | None = None,
+    more: Mapping[str, Mapping[str, Any]] | None = None,
     payload: Mapping[str, Any] | None = None,
 ) -> Order:
-    """The one way between statuses: the step, its history and its event, or nothing. `fields` are set with the status.
+    """The one way between statuses: the step, its history and its event, or nothing.
+
+    `fields` are set with the status, `more` are further operators of the same update.
 
     The order is moved only as it was read, in this very transaction; overtaken, the transaction starts again. Raises
     OrderTransitionError.
     """
     check_step(order.status, wanted, by=by)
-    moved = await change_order(order, {"status": wanted, **(fields or {})}, session=session)
+    moved = await change_order(order, {"status": wanted, **(fields or {})}, session=session, more=more)
     await record_step(moved, order.status, by=by, session=session, now=now, reason=reason, payload=payload)
     return moved
 
