@@ -29,6 +29,7 @@ _WITH_BODY = {
     413: "`body_too_large`: the body is over the limit",
     415: "`unsupported_media_type`: send `application/json`",
 }
+_WITHOUT_KEY = {400: "`idempotency_key_required`: this request moves money, send a key"}
 _WITH_KEY = {409: "`idempotency_in_progress`: the first request with this key is still being worked on"}
 _SIGNED_IN = {401: "`unauthenticated`: sign in first"}
 _PERMITTED = {403: "`permission_denied`: you may not do this"}
@@ -57,7 +58,10 @@ def _complete(operation: dict[str, Any], route: APIRoute, method: str) -> None:
     _describe(responses, _ALWAYS)
     is_keyed = takes_idempotency_key(method, route.path)
     if is_keyed:
-        operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+        is_required = getattr(route.endpoint, "is_outside_transaction", False)
+        operation.setdefault("parameters", []).append({**_IDEMPOTENCY_KEY, "required": is_required})
+        if is_required:
+            _describe(responses, _WITHOUT_KEY)
         _describe(responses, _WITH_KEY)
     if "requestBody" in operation or is_keyed:
         _describe(responses, _WITH_BODY)

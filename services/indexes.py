@@ -1,7 +1,7 @@
 """Declared indexes against created ones: create what is missing, report what differs, drop nothing."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -91,5 +91,10 @@ def _describe(index: dict[str, Any]) -> str:
     keys = index["key"]
     pairs = keys.items() if hasattr(keys, "items") else keys
     text = ", ".join(f"{field} {int(direction)}" for field, direction in pairs)
-    options = {name: value for name, value in index.items() if name not in _SERVER_KEYS and value is not False}
+    options = {name: _plain(value) for name, value in index.items() if name not in _SERVER_KEYS and value is not False}
     return f"({text})" + "".join(f" {name}={options[name]!r}" for name in sorted(options))
+
+
+def _plain(value: Any) -> Any:
+    """The drivers report partial filters as SON, which compares like a dictionary and does not print like one."""
+    return {name: _plain(inner) for name, inner in value.items()} if isinstance(value, Mapping) else value

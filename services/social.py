@@ -8,7 +8,7 @@ from beanie import PydanticObjectId
 from models.base import AgoraDocument
 from models.blog.comments import Comment, CommentStatus
 from models.blog.posts import Post
-from models.database import DuplicateKeyError, Session, run_transaction, start_again
+from models.database import Session, run_transaction
 from models.events import EventType
 from models.social import Follow, FollowState, Like, LikeKind, LikeState
 from models.users import AuthorName, User
@@ -17,6 +17,7 @@ from services.blog.reading import get_published_post
 from services.errors import NotFoundError, RuleViolatedError
 from services.events import EventService
 from services.pagination import CursorCodec, CursorPage, PageRequest
+from services.relations import add_relation, move_counter, remove_relation
 from services.users.permissions import Viewer
 
 _LIKED = {LikeKind.POST: EventType.POST_LIKED, LikeKind.COMMENT: EventType.COMMENT_LIKED}
@@ -78,11 +79,11 @@ async def _set_like(subject_id: PydanticObjectId, kind: LikeKind, viewer: Viewer
 
     async def work(session: Session) -> LikeState:
         delta = 0
-        if wanted is not True and await _remove(Like, pair, session):
+        if wanted is not True and await remove_relation(Like, pair, session):
             delta = -1
-        elif wanted is not False and await _add(like, pair, session):
+        elif wanted is not False and await add_relation(like, pair, session):
             delta = 1
-        likes_count = await _move_counter(_SUBJECTS[kind], subject_id, "likes_count", delta, session)
+        likes_count = await move_counter(_SUBJECTS[kind], subject_id, "likes_count", delta, session)
         if delta != 0:
             happened = (_LIKED if delta > 0 else _UNLIKED)[kind]
             await EventService.record(session, happened, f"{kind}:{subject_id}", actor_id=viewer.user_id, payload=payload)
@@ -154,13 +155,13 @@ async def _set_follow(username: str, viewer: Viewer, *, wanted: bool | None) -> 
 
     async def work(session: Session) -> FollowState:
         delta = 0
-        if wanted is not True and await _remove(Follow, pair, session):
+        if wanted is not True and await remove_relation(Follow, pair, session):
             delta = -1
-        elif wanted is not False and await _add(follow, pair, session):
+        elif wanted is not False and await add_relation(follow, pair, session):
             delta = 1
         counters = [(person_id, "followers_count"), (viewer.user_id, "following_count")]
         # In the order of the ids, so that two people who follow each other do not wait for one another.
-        counts = {field: await _move_counter(User, user_id, field, delta, session) for user_id, field in sorted(counters)}
+        counts = {field: await move_counter(User, user_id, field, delta, session) for user_id, field in sorted(counters)}
         if delta != 0:
             happened = EventType.USER_FOLLOWED if delta > 0 else EventType.USER_UNFOLLOWED
             payload = {"follower_id": str(viewer.user_id), "following_id": str(person_id)}
@@ -211,33 +212,3 @@ async def _people(ids: Sequence[PydanticObjectId]) -> list[AuthorName]:
         for row in (rows[key] for key in ids if key in rows)
         if row["is_active"]
     ]
-
-
-async def _add(document: AgoraDocument, pair: Row, session: Session) -> bool:
-    """Insert the relation unless it is there; true when it was not. Its unique index decides, also between processes.
-
-    Not an upsert: on the embedded server one that meets a row inserted meanwhile fails in a way that tells nothing.
-    """
-    collection = document.collection()
-    if await collection.find_one(pair, {"_id": 1}, session=session) is not None:
-        return False
-    try:
-        await document.store(session=session)
-    except DuplicateKeyError as error:
-        raise start_again("the relation was made by another transaction") from error
-    return True
-
-
-async def _remove(document: type[AgoraDocument], pair: Row, session: Session) -> bool:
-    """Delete the relation; true when it was there."""
-    result = await document.collection().delete_one(pair, session=session)
-    removed: bool = result.deleted_count == 1
-    return removed
-
-
-async def _move_counter(document: type[AgoraDocument], key: PydanticObjectId, field: str, delta: int, session: Session) -> int:
-    """The counter after moving it by `delta`; with 0 only what it is. 0 for a document that is gone meanwhile."""
-    if delta:
-        return await document.increment(key, field, delta, session=session)
-    row = await document.find_row({"_id": key}, {field: 1}, session=session)
-    return row[field] if row else 0

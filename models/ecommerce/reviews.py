@@ -15,7 +15,6 @@ class ReviewStatus(StrEnum):
     PENDING = "pending"  # waits for a moderator
     APPROVED = "approved"  # public, and part of the product's rating
     REJECTED = "rejected"
-    DELETED = "deleted"  # by its author; frees nothing: one review per product and customer
 
 
 class Review(AgoraDocument):
@@ -68,3 +67,12 @@ class ReviewRead(BaseModel):
     created_at: datetime
     updated_at: datetime
     revision: int
+
+
+class HelpfulState(BaseModel):
+    """Whether the viewer finds a review helpful, and how many people do."""
+
+    model_config = ConfigDict(frozen=True)
+
+    is_helpful: bool
+    helpful_count: int = Field(examples=[12])

@@ -12,12 +12,15 @@ import httpx2
 import pytest
 
 from models.base import now
+from models.blog.posts import PostStatus
 from models.documents import DOCUMENTS
 from models.ratelimits import RateWindow
 from models.users import LoginRecord, LoginSession, User
 from services.mail import MemoryMailer
 from services.settings import Settings
-from tests.api.operations import OPERATIONS, Operation, World, path_values, resolved, valid_call
+from tests.api.operations import path_values, valid_call
+from tests.api.world import OPERATIONS, Operation, World, resolved
+from tests.factories.blog import create_post
 from tests.factories.users import create_session, open_session
 
 CANARY = "canary7f3a91"  # stands in the values sent, and must not come back
@@ -393,10 +396,8 @@ class TestQueries:
                 assert (answer.status_code, answer.content) == (200, plain.content)
 
     @pytest.mark.parametrize("text", OPERATOR_TEXTS)
-    async def test_operator_as_a_search_finds_nobody(
-        self, client: httpx2.AsyncClient, world: World, admin: dict[str, str], text: str
-    ) -> None:
-        await world.post()
+    async def test_operator_as_a_search_finds_nobody(self, client: httpx2.AsyncClient, admin: dict[str, str], text: str) -> None:
+        await create_post(status=PostStatus.PUBLISHED)
 
         users = await client.get("/api/v1/users", params={"search": text}, headers=admin)
         by_author = await client.get("/api/v1/blog/posts", params={"author": text})

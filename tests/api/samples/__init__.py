@@ -1,0 +1,19 @@
+"""Valid requests for every operation, a module per domain.
+
+Each module has `VALUES` (path parameters by name), `BODIES` and `QUERIES` (by operation id). A path belongs to the module that
+its first segment below the API's prefix names here.
+"""
+
+from types import ModuleType
+
+from tests.api.samples import accounts, publication, shop
+
+BY_SEGMENT: dict[str, ModuleType] = {
+    **dict.fromkeys(("feed.atom", "feed.rss", "livez", "readyz", "sitemap.xml"), publication),
+    "audit": accounts,
+    "auth": accounts,
+    "users": accounts,
+    "blog": publication,
+    "profiles": accounts,
+    "shop": shop,
+}
