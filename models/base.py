@@ -47,6 +47,10 @@ class AgoraDocument(beanie.Document):
     class Settings:
         indexes: ClassVar[list[IndexModel]] = []
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.watchers = []  # its own: a change of one class is no news to those who watch another
+
     def row(self) -> dict[str, Any]:
         """What is stored, as the driver takes it."""
         stored: dict[str, Any] = self.model_dump(by_alias=True, exclude={"revision_id"})
