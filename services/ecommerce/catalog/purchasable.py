@@ -10,7 +10,7 @@ from models.database import Session
 from models.ecommerce.catalog import VISIBLE_STATUSES, Product
 from models.money import Money
 
-_FIELDS = {
+PURCHASABLE_FIELDS = {
     "name": 1,
     "category_id": 1,
     "status": 1,
@@ -56,17 +56,25 @@ class PurchasableService:
         if not refs:
             return {}
         product_ids = sorted({product_id for product_id, _ in refs})
-        rows = {row["_id"]: row for row in await Product.aggregate_rows(_pipeline(product_ids), session=session)}
-        found = {}
-        for product_id, variant_id in refs:
-            row = rows.get(product_id)
-            variant = None if row is None else next((one for one in row["variants"] if one["id"] == variant_id), None)
-            if row is None or variant is None:
-                continue
-            price = price_in(variant, currency)
-            if price is not None:
-                found[variant_id] = _to_purchasable(row, variant, price)
-        return found
+        rows = await Product.aggregate_rows(_pipeline(product_ids), session=session)
+        return purchasables_in(rows, refs, currency=currency)
+
+
+def purchasables_in(
+    rows: Sequence[Mapping[str, Any]], refs: Sequence[tuple[PydanticObjectId, PydanticObjectId]], *, currency: str
+) -> dict[PydanticObjectId, Purchasable]:
+    """As `find`, of rows that are there already: products with `PURCHASABLE_FIELDS`, their category joined as a list."""
+    by_id = {row["_id"]: row for row in rows}
+    found = {}
+    for product_id, variant_id in refs:
+        row = by_id.get(product_id)
+        variant = None if row is None else next((one for one in row["variants"] if one["id"] == variant_id), None)
+        if row is None or variant is None:
+            continue
+        price = price_in(variant, currency)
+        if price is not None:
+            found[variant_id] = _to_purchasable(row, variant, price)
+    return found
 
 
 def price_in(variant: Mapping[str, Any], currency: str) -> Money | None:
@@ -82,7 +90,7 @@ def _pipeline(product_ids: Sequence[PydanticObjectId]) -> list[dict[str, Any]]:
     return [
         {"$match": {"_id": {"$in": list(product_ids)}}},
         {"$lookup": {"from": "product_categories", "localField": "category_id", "foreignField": "_id", "as": "category"}},
-        {"$project": _FIELDS},
+        {"$project": PURCHASABLE_FIELDS},
     ]
 
 
