@@ -139,7 +139,7 @@ class Product(AgoraDocument):
     brand: str = ""
     tags: list[str] = Field(default_factory=list)
     attributes: list[AttributeValue] = Field(default_factory=list)
-    # `code=value` of each attribute that is a facet, brand and tags included: what filters and facet counts look at
+    # `code=value` of each attribute, brand and tags included: what filters and facet counts look at
     facets: list[str] = Field(default_factory=list)
     option_names: list[str] = Field(default_factory=list)
     variants: list[Variant]
@@ -184,6 +184,8 @@ class Product(AgoraDocument):
             IndexModel([("status", ASCENDING), ("price.amount", ASCENDING), ("_id", DESCENDING)], name="status_price"),
             IndexModel([("status", ASCENDING), ("sales_count", DESCENDING), ("_id", DESCENDING)], name="status_sales"),
             IndexModel([("status", ASCENDING), ("rating_average", DESCENDING), ("_id", DESCENDING)], name="status_rating"),
+            # Whether an attribute is in use.
+            IndexModel([("attributes.code", ASCENDING)], name="attribute"),
             # A seller's own products.
             IndexModel([("seller_id", ASCENDING), ("_id", DESCENDING)], name="seller_newest"),
             # Search looks up its rarest term here.

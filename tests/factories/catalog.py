@@ -44,7 +44,7 @@ def make_product(**over: Any) -> Product:
         **over,
     }
     product = Product(**fields)
-    followed = derived(product, {})
+    followed = derived(product)
     for field, value in followed.items():
         if field not in over:
             setattr(product, field, value)

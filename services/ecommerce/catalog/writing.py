@@ -293,19 +293,16 @@ def attribute_text(value: str | int | bool) -> str:
     return value
 
 
-def derived(product: Product, definitions: Mapping[str, AttributeDefinition]) -> dict[str, Any]:
+def derived(product: Product) -> dict[str, Any]:
     """The stored fields that follow from the others: prices, facets and search terms.
 
-    Lists sort and filter by the cheapest of the active variants; when none is active, of all.
+    Lists sort and filter by the cheapest of the active variants; when none is active, of all. Which attributes can be filtered
+    by is decided when they are: their definition may change its mind.
     """
     prices = [variant.price for variant in product.variants if variant.is_active] or [one.price for one in product.variants]
     facets = [facet(BRAND, product.brand)] if product.brand else []
     facets += [facet(TAG, tag) for tag in product.tags]
-    facets += [
-        facet(value.code, attribute_text(value.value))
-        for value in product.attributes
-        if (definition := definitions.get(value.code)) is not None and definition.is_facet
-    ]
+    facets += [facet(value.code, attribute_text(value.value)) for value in product.attributes]
     return {
         "price": min(prices, key=_amount),
         "price_max": max(prices, key=_amount),
