@@ -36,6 +36,7 @@ __all__ = [
     "collection_of",
     "duplicate_index",
     "heed_cancellation",
+    "in_transaction",
     "is_unavailable",
     "run_transaction",
     "start_again",
@@ -200,6 +201,11 @@ async def run_transaction(work: Callable[[Session], Awaitable[T]], *, hot: Seque
             await queue.enter_async_context(lock)
         assert _bound is not None, "no database is bound: call Database.bind first"
         return await _attempt_until_committed(work, _bound.client)
+
+
+def in_transaction() -> bool:
+    """True inside the work of `run_transaction`, where nothing may speak to the outside."""
+    return _ambient.get() is not None
 
 
 def after_commit(call: Callable[[], None]) -> None:

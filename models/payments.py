@@ -8,7 +8,7 @@ from pydantic import Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from models.base import AgoraDocument, UtcDatetime
-from models.money import Currency, Money
+from models.money import Money
 
 
 class PaymentState(StrEnum):
@@ -21,6 +21,13 @@ class PaymentState(StrEnum):
     VOIDED = "voided"
 
 
+class PaymentOperation(StrEnum):
+    """What is being done to an authorised payment; one at a time."""
+
+    CAPTURE = "capture"
+    VOID = "void"
+
+
 class Payment(AgoraDocument):
     """One attempt to pay one thing. Written before the gateway is called, kept whatever comes of it."""
 
@@ -31,6 +38,10 @@ class Payment(AgoraDocument):
     method: str
     gateway: str
     gateway_reference: str | None = None  # the gateway's own id
+    # For the fraud rules, when it is known: where the payer is, since when they have an account, and from where they ask
+    country: str | None = None
+    payer_since: UtcDatetime | None = None
+    client_address: str | None = None
     instrument: str | None = None  # what the gateway told of the card: `visa ****4242`; never a number
     token: str | None = Field(default=None, repr=False)  # the client's one-time token for the gateway; dropped when used
     captures_later: bool = False
@@ -41,9 +52,14 @@ class Payment(AgoraDocument):
     captured: int = 0
     refunded: int = 0
     refundable: int = 0
-    asked_at: UtcDatetime | None = None  # when the gateway was last called
+    asked_at: UtcDatetime | None = None  # when the charge was last sent to the gateway; None: never
+    sent_count: int = 0  # how often, always under the one key
+    operation: PaymentOperation | None = None  # under way at the gateway, or of unknown outcome
+    operation_amount: int = 0
+    operation_key: str | None = None  # of the last one, also when it is over: asked for twice, done once
     check_at: UtcDatetime | None = None  # when the resolver asks about an unknown outcome
     checks_count: int = 0
+    declined_at: UtcDatetime | None = None  # by the gateway, for the fraud rules
     settled_at: UtcDatetime | None = None
 
     class Settings:
@@ -54,9 +70,15 @@ class Payment(AgoraDocument):
             IndexModel([("subject", ASCENDING), ("_id", DESCENDING)], name="subject_newest"),
             # Inbound webhooks name the gateway's id.
             IndexModel([("gateway_reference", ASCENDING)], name="gateway_reference"),
-            # The resolver: outcomes to ask about. Staff: payments of a state, newest first.
+            # The resolver: outcomes to ask about.
             IndexModel([("state", ASCENDING), ("check_at", ASCENDING)], name="state_check"),
+            # Staff: payments of a state, newest first.
             IndexModel([("state", ASCENDING), ("_id", DESCENDING)], name="state_newest"),
+            # The fraud rules: what one customer, or one network address, tried lately.
+            IndexModel([("customer_key", ASCENDING), ("asked_at", ASCENDING)], name="customer_asked"),
+            IndexModel([("client_address", ASCENDING), ("asked_at", ASCENDING)], name="address_asked"),
+            # Reconciliation with a gateway's own report of a time.
+            IndexModel([("gateway", ASCENDING), ("asked_at", ASCENDING)], name="gateway_asked"),
         ]
 
 
@@ -75,6 +97,7 @@ class TransactionStatus(StrEnum):
     FAILED = "failed"
     PENDING = "pending"
     UNKNOWN = "unknown"  # no answer came
+    ABSENT = "absent"  # the gateway has never heard of it
 
 
 class Transaction(AgoraDocument):
@@ -95,8 +118,8 @@ class Transaction(AgoraDocument):
         indexes = [
             # A payment's log, in its order.
             IndexModel([("payment_id", ASCENDING), ("_id", ASCENDING)], name="payment_log"),
-            # Reconciliation with a gateway's own report of a time.
-            IndexModel([("gateway", ASCENDING), ("created_at", ASCENDING)], name="gateway_created"),
+            # The log of one gateway, newest first.
+            IndexModel([("gateway", ASCENDING), ("_id", DESCENDING)], name="gateway_newest"),
         ]
 
 
@@ -111,36 +134,46 @@ class Refund(AgoraDocument):
 
     payment_id: PydanticObjectId
     subject: str  # `order:<id>`
+    gateway: str
     key: str  # also the gateway's idempotency key
     amount: Money
     reason: str
     state: RefundState = RefundState.PENDING
     gateway_reference: str | None = None
+    failure_code: str | None = None
     failure_message: str | None = None
     actor_id: PydanticObjectId | None = None
+    asked_at: UtcDatetime | None = None  # when it was last sent to the gateway; None: never
+    sent_count: int = 0
     check_at: UtcDatetime | None = None
     checks_count: int = 0
+    settled_at: UtcDatetime | None = None
 
     class Settings:
         name = "refunds"
         indexes = [
             IndexModel([("key", ASCENDING)], name="key_unique", unique=True),
+            # What was given back of one payment, and of everything paid for one order.
             IndexModel([("payment_id", ASCENDING), ("_id", ASCENDING)], name="payment_created"),
             IndexModel([("subject", ASCENDING), ("_id", ASCENDING)], name="subject_created"),
+            # Inbound webhooks name the gateway's id.
             IndexModel([("gateway_reference", ASCENDING)], name="gateway_reference"),
+            # The resolver: outcomes to ask about.
             IndexModel([("state", ASCENDING), ("check_at", ASCENDING)], name="state_check"),
+            # Reconciliation with a gateway's own report of a time.
+            IndexModel([("gateway", ASCENDING), ("asked_at", ASCENDING)], name="gateway_asked"),
         ]
 
 
 class GatewayEvent(AgoraDocument):
-    """An inbound webhook that was verified: kept so that it takes effect once, however often it comes."""
+    """An inbound webhook that was verified and took its effect, written together with that: however often it comes."""
 
     gateway: str
     event_id: str
     kind: str
-    currency: Currency | None = None
-    received_at: UtcDatetime
-    handled_at: UtcDatetime | None = None
+    payment_id: PydanticObjectId | None = None  # None: about nothing of ours
+    refund_id: PydanticObjectId | None = None
+    handled_at: UtcDatetime
 
     class Settings:
         name = "gateway_events"

@@ -90,6 +90,23 @@ class Settings(BaseSettings):
     reservation_minutes: int = Field(default=30, ge=1, description="How long an unpaid order holds its stock")
     return_days: int = Field(default=30, ge=0, description="After delivery")
 
+    # Payments
+    payment_gateway: str | None = Field(default=None, description="The gateway that charges; the first set up when empty")
+    gateway_timeout_seconds: float = Field(default=10.0, gt=0, le=60, description="For one call to a gateway")
+    sandbox_gateway_url: str | None = Field(default=None, description="Of the sandbox gateway; the launcher sets it")
+    sandbox_gateway_secret: SecretStr | None = Field(default=None, description="Shared with the sandbox gateway: whsec_...")
+    sandbox_in_production: bool = Field(default=False, description="Take the sandbox's play money in production")
+    stripe_secret_key: SecretStr | None = None
+    stripe_webhook_secret: SecretStr | None = None
+    stripe_api_url: str | None = Field(default=None, description="Where Stripe's API is; for stand-ins")
+
+    # Outbound webhooks
+    webhook_networks: list[IPv4Network | IPv6Network] = Field(
+        default_factory=list, description="Networks of the house to which webhooks may go; else only the public internet"
+    )
+    webhook_timeout_seconds: float = Field(default=15.0, gt=0, le=60, description="For one attempt, from look-up to answer")
+    webhook_failing_days: int = Field(default=5, ge=1, description="An endpoint that fails for so long is switched off")
+
     # Live activity
     live_poll_seconds: float = Field(default=0.25, ge=0, description="How often a process looks for new events; 0: never")
 
@@ -104,6 +121,10 @@ class Settings(BaseSettings):
             raise ValueError("AGORA_SECRET_KEY must be a random string of 32 characters or more")
         if "*" in self.cors_origins and self.cors_credentials:
             raise ValueError("AGORA_CORS_ORIGINS cannot be * while AGORA_CORS_CREDENTIALS is on")
+        if (self.stripe_secret_key is None) != (self.stripe_webhook_secret is None):
+            raise ValueError("AGORA_STRIPE_SECRET_KEY and AGORA_STRIPE_WEBHOOK_SECRET come together")
+        if (self.sandbox_gateway_url is None) != (self.sandbox_gateway_secret is None):
+            raise ValueError("AGORA_SANDBOX_GATEWAY_URL and AGORA_SANDBOX_GATEWAY_SECRET come together")
         if self.is_production:
             if self.embedded:
                 raise ValueError("production needs MONGODB_URI: the embedded server is for development")
@@ -113,6 +134,10 @@ class Settings(BaseSettings):
                 raise ValueError("AGORA_CORS_ORIGINS cannot be * in production")
             if self.smtp_host is None:
                 raise ValueError("production needs AGORA_SMTP_HOST: mail on the console reaches nobody")
+            if self.sandbox_gateway_url is not None and not self.sandbox_in_production:
+                raise ValueError(
+                    "AGORA_SANDBOX_GATEWAY_URL is play money: production takes it only with AGORA_SANDBOX_IN_PRODUCTION"
+                )
             if not self.base_url.startswith("https://"):
                 raise ValueError("AGORA_BASE_URL must be https in production")
         return self
