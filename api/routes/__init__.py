@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from api.routes import auth, live, social, syndication, users
 from api.routes.blog import categories, comments, discovery, likes, posts, revisions, tags
+from api.routes.ecommerce import reviews
 
 ROUTERS: list[APIRouter] = [
     posts.router,
@@ -18,4 +19,5 @@ ROUTERS: list[APIRouter] = [
     revisions.router,
     live.router,
     syndication.router,
+    reviews.router,
 ]

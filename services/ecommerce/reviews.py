@@ -102,7 +102,7 @@ class ReviewService:
     ) -> ReviewRead:
         """Write a review of what an order brought; it waits for a moderator.
 
-        Raises NotYoursToReviewError and AlreadyReviewedError.
+        Raises ReviewedProductNotFoundError, NotYoursToReviewError and AlreadyReviewedError.
         """
         order = await Order.find_row({"_id": order_id}, {"user_id": 1, "customer_id": 1, "status": 1, "lines.product_id": 1})
         if (
@@ -111,6 +111,7 @@ class ReviewService:
             or order["status"] not in _RECEIVED
             or product_id not in (line["product_id"] for line in order["lines"])
         ):
+            await _visible_product(product_id)
             raise NotYoursToReviewError
         review = Review(
             product_id=product_id,
@@ -135,9 +136,7 @@ class ReviewService:
         product_id: PydanticObjectId, *, page: PageRequest, sort: ReviewSort = ReviewSort.HELPFUL
     ) -> Page[ReviewRead]:
         """The approved reviews of a product that can be seen. Raises ReviewedProductNotFoundError."""
-        product = await Product.find_row({"_id": product_id}, {"status": 1, "reviews_count": 1})
-        if product is None or product["status"] not in VISIBLE_STATUSES:
-            raise ReviewedProductNotFoundError(product_id)
+        product = await _visible_product(product_id)
         return page_of(await approved_reviews(product_id, page=page, sort=sort), page, product["reviews_count"])
 
     @staticmethod
@@ -251,6 +250,13 @@ async def approved_reviews(
     """One page of a product's approved reviews; one command, and one more when an author's name is not at hand."""
     approved = {"product_id": product_id, "status": ReviewStatus.APPROVED}
     return await _reads(await Review.find_rows(approved, sort=_SORTS[sort], skip=page.skip, limit=page.limit))
+
+
+async def _visible_product(product_id: PydanticObjectId) -> Row:
+    row = await Product.find_row({"_id": product_id}, {"status": 1, "reviews_count": 1})
+    if row is None or row["status"] not in VISIBLE_STATUSES:
+        raise ReviewedProductNotFoundError(product_id)
+    return row
 
 
 def _fields(text: ReviewText) -> Row:

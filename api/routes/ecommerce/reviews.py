@@ -30,7 +30,9 @@ _VOTE = refuses(ReviewNotFoundError, OwnReviewError)
 
 
 @router.post(
-    "/products/{product_id}/reviews", status_code=201, responses=refuses(NotYoursToReviewError, AlreadyReviewedError)
+    "/products/{product_id}/reviews",
+    status_code=201,
+    responses=refuses(ReviewedProductNotFoundError, NotYoursToReviewError, AlreadyReviewedError),
 )
 async def create_review(product_id: ObjectIdPath, body: ReviewCreate, viewer: SignedIn) -> ReviewRead:
     """Review what an order of one's own brought, once it has been shipped. It waits for a moderator."""
