@@ -1,6 +1,19 @@
 """What all inputs share."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from beanie import PydanticObjectId
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+
+def _given(value: object) -> object:
+    if value is None:
+        raise ValueError("an id is needed")
+    return value
+
+
+Id = Annotated[PydanticObjectId, BeforeValidator(_given)]
+"""An id in a request. The bare type takes null for "make a new one"."""
 
 
 class Input(BaseModel):

@@ -2,10 +2,9 @@
 
 from typing import Annotated
 
-from beanie import PydanticObjectId
 from pydantic import AwareDatetime, Field
 
-from api.schemas.base import Input
+from api.schemas.base import Id, Input
 from models.blog.comments import BanKind, ModerationAction
 from models.weblinks import WebLink
 from services.blog.comments import MAX_LENGTH, MAX_NAME_LENGTH, Guest
@@ -36,7 +35,7 @@ class GuestInput(Input):
 
 class CommentCreate(Input):
     content: CommentText
-    parent_id: PydanticObjectId | None = Field(default=None, description="The comment this one answers")
+    parent_id: Id | None = Field(default=None, description="The comment this one answers")
     guest: GuestInput | None = Field(default=None, description="Needed when nobody is signed in, without effect otherwise")
 
 
@@ -48,7 +47,7 @@ class ModerationCreate(Input):
     """One action for many comments."""
 
     action: ModerationAction = Field(examples=["approve"])
-    comment_ids: list[PydanticObjectId] = Field(min_length=1, max_length=MAX_BULK, examples=[["65f0c0ffee0ddba11ca7f00d"]])
+    comment_ids: list[Id] = Field(min_length=1, max_length=MAX_BULK, examples=[["65f0c0ffee0ddba11ca7f00d"]])
 
 
 class CommentBanCreate(Input):
