@@ -1,9 +1,11 @@
 """Promotions: what makes things cheaper, by code or by itself, and who used it."""
 
+from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
 from beanie import PydanticObjectId
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from models.base import AgoraDocument, UtcDatetime
@@ -66,12 +68,12 @@ class DiscountRule(BaseModel):
 
 
 class Promotion(AgoraDocument):
-    """A discount that applies by itself. Those with a higher priority apply first; an exclusive one ends the list."""
+    """A discount that applies by itself. The stacking policy is written down in `services/ecommerce/discounts.py`."""
 
     name: str
     rule: DiscountRule
-    priority: int = 0
-    is_exclusive: bool = False  # nothing else is combined with it
+    priority: int = 0  # the higher first
+    is_exclusive: bool = False  # stands alone: combined with no other promotion and no coupon
     is_active: bool = True
     starts_at: UtcDatetime | None = None
     expires_at: UtcDatetime | None = None
@@ -84,17 +86,21 @@ class Promotion(AgoraDocument):
             IndexModel([("is_active", ASCENDING), ("priority", DESCENDING), ("_id", ASCENDING)], name="active_priority"),
         ]
 
+    def is_valid(self, now: datetime) -> bool:
+        """Whether it is in use at this moment."""
+        return self.is_active and _is_within(now, self.starts_at, self.expires_at)
+
 
 class Coupon(AgoraDocument):
     """A discount for those who know its code."""
 
-    code: str  # upper case
+    code: Annotated[str, AfterValidator(str.upper)]
     name: str = ""
     rule: DiscountRule
     usage_limit: int | None = None
     usage_limit_per_customer: int | None = None
     usage_count: int = 0  # its CouponRedemptions that were not released; the limit stands in the filter of what moves it
-    is_combinable: bool = True  # with automatic promotions
+    is_combinable: bool = True  # with automatic promotions and other coupons
     is_active: bool = True
     starts_at: UtcDatetime | None = None
     expires_at: UtcDatetime | None = None
@@ -109,6 +115,22 @@ class Coupon(AgoraDocument):
             IndexModel([("is_active", ASCENDING), ("_id", DESCENDING)], name="active_newest"),
             IndexModel([("batch", ASCENDING), ("_id", ASCENDING)], name="batch"),
         ]
+
+    def is_valid(self, now: datetime) -> bool:
+        """Whether anybody could use it at this aware time: in use, begun, not expired, not used up."""
+        return self.why_invalid(now) is None
+
+    def why_invalid(self, now: datetime) -> CouponReason | None:
+        """The first thing that keeps everybody from using it; None when nothing does. It ends at `expires_at`, not after."""
+        if not self.is_active:
+            return CouponReason.INACTIVE
+        if self.starts_at is not None and now < self.starts_at:
+            return CouponReason.NOT_STARTED
+        if self.expires_at is not None and now >= self.expires_at:
+            return CouponReason.EXPIRED
+        if self.usage_limit is not None and self.usage_count >= self.usage_limit:
+            return CouponReason.USED_UP
+        return None
 
 
 class CouponRedemption(AgoraDocument):
@@ -132,7 +154,13 @@ class CouponRedemption(AgoraDocument):
             ),
             # A coupon's uses, newest first, and how many there are.
             IndexModel([("coupon_id", ASCENDING), ("_id", DESCENDING)], name="coupon_newest"),
+            # The usage report: what was used in a span of time.
+            IndexModel([("created_at", ASCENDING)], name="created"),
         ]
+
+
+def _is_within(now: datetime, starts_at: datetime | None, expires_at: datetime | None) -> bool:
+    return (starts_at is None or starts_at <= now) and (expires_at is None or now < expires_at)
 
 
 class CouponProblem(BaseModel):
@@ -143,3 +171,60 @@ class CouponProblem(BaseModel):
     code: str = Field(examples=["SAVE10"])
     reason: CouponReason
     detail: str = Field(description="For people; may change", examples=["This code has expired."])
+
+
+class PromotionRead(BaseModel):
+    """An automatic promotion, as staff see it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: PydanticObjectId
+    name: str
+    rule: DiscountRule
+    priority: int = Field(description="The higher first")
+    is_exclusive: bool = Field(description="Combined with no other promotion and no coupon")
+    is_active: bool
+    starts_at: datetime | None
+    expires_at: datetime | None
+    revision: int
+
+
+class CouponRead(BaseModel):
+    """A coupon, as staff see it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: PydanticObjectId
+    code: str
+    name: str
+    rule: DiscountRule
+    usage_limit: int | None
+    usage_limit_per_customer: int | None
+    usage_count: int = Field(description="Orders that used it and were not cancelled")
+    is_combinable: bool = Field(description="With automatic promotions and other coupons")
+    is_active: bool
+    starts_at: datetime | None
+    expires_at: datetime | None
+    batch: str | None = Field(description="The batch it was made in; null for a single code")
+    created_at: datetime
+    revision: int
+
+
+class CouponBatch(BaseModel):
+    """Codes made in bulk."""
+
+    model_config = ConfigDict(frozen=True)
+
+    batch: str = Field(examples=["summer-26"])
+    codes_count: int = Field(examples=[500])
+
+
+class DiscountUsage(BaseModel):
+    """What one coupon, batch or promotion took off in one currency."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str = Field(description="The coupon's code, the batch, or the promotion's name", examples=["SAVE10"])
+    id: PydanticObjectId | None = Field(description="Of the coupon or promotion; null for a batch")
+    uses: int
+    discount: Money

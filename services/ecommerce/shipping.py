@@ -1,13 +1,57 @@
-"""Shipping: which ways a parcel can go, and what each costs."""
+"""Shipping: which ways a parcel can go, what each costs, and the staff's table of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Annotated, Self
 
-from models.ecommerce.shipping import NOTHING_SHIPPED
-from models.money import decimal_text, digits_of, half_up
-from services.ecommerce.pieces import Piece, subtotal_of
+from beanie import PydanticObjectId
+from pydantic import BaseModel, Field, StringConstraints, model_validator
+
+from models.database import DuplicateKeyError, Session, after_commit, run_transaction
+from models.ecommerce.shipping import (
+    NOTHING_SHIPPED,
+    ShippingMethod,
+    ShippingMethodRead,
+    ShippingZone,
+    ShippingZoneRead,
+    WeightTier,
+)
+from models.events import EventType
+from models.money import Money, MoneyInput, decimal_text, digits_of, half_up
+from models.places import Country
+from services.cache import Cache
+from services.ecommerce.pieces import Piece, subtotal_of, weight_of
+from services.ecommerce.zones import (
+    MAX_ZONES,
+    InvalidZoneError,
+    State,
+    ZoneDraft,
+    ZoneName,
+    ZoneNotFoundError,
+    ZoneTakenError,
+    best_zone,
+    change_zone,
+)
+from services.errors import RuleViolatedError
+from services.events import EventService
 from services.settings import Settings
+from services.users.permissions import Permission, Viewer
+
+_table: Cache[str, list[ShippingZone]] = Cache("shipping_zones", ttl=30.0, size=1)
+
+MethodCode = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,30}$")]
+MethodName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+
+
+class ShippingMethodNotOfferedError(RuleViolatedError):
+    """Nothing can be sent there this way, or not this parcel in this currency."""
+
+    code = "shipping_method_not_offered"
+
+    def __init__(self, method: str | None) -> None:
+        super().__init__("Choose another way of shipping." if method else "This cannot be shipped there.")
+        self.method = method
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +67,187 @@ class Carriage:
 NO_SHIPPING = Carriage(NOTHING_SHIPPED, "Nothing to ship", 0)
 
 
+class WeightTierDraft(WeightTier):
+    """A tier to be."""
+
+    up_to_grams: int = Field(ge=1, le=100_000_000)
+    rate: MoneyInput
+
+
+class ShippingMethodDraft(ShippingMethod):
+    """A method to be."""
+
+    code: MethodCode = Field(examples=["standard"])
+    name: MethodName = Field(examples=["Standard"])
+    rate: MoneyInput
+    free_from: MoneyInput | None = Field(default=None, description="The subtotal, before discounts, from which it costs nothing")
+    tiers: list[WeightTierDraft] = Field(default_factory=list, max_length=20, description="From light to heavy; none: one rate")  # type: ignore[assignment]  # narrower than what is stored
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        amounts = [self.rate, *([self.free_from] if self.free_from else []), *(tier.rate for tier in self.tiers)]
+        if len({money.currency for money in amounts}) > 1:
+            raise ValueError("a method is priced in one currency")
+        if any(money.amount < 0 for money in amounts):
+            raise ValueError("shipping costs nothing or something")
+        weights = [tier.up_to_grams for tier in self.tiers]
+        if weights != sorted(set(weights)):
+            raise ValueError("tiers go from light to heavy")
+        if self.code == NOTHING_SHIPPED:
+            raise ValueError(f"`{NOTHING_SHIPPED}` is the method of orders without a parcel")
+        return self
+
+
+class ShippingZoneDraft(ZoneDraft):
+    """A shipping zone to be."""
+
+    methods: list[ShippingMethodDraft] = Field(max_length=20, description="In the order in which they are offered")
+
+    @model_validator(mode="after")
+    def _each_method_once(self) -> Self:
+        each_method_once(self.methods)
+        return self
+
+
+class ShippingZoneChanges(BaseModel):
+    """What is to change; what is left out stays."""
+
+    name: ZoneName = Field(default_factory=str)
+    countries: list[Country] = Field(default_factory=list, max_length=250)
+    states: list[State] = Field(default_factory=list, max_length=200)
+    methods: list[ShippingMethodDraft] = Field(default_factory=list, max_length=20)
+    is_active: bool = Field(default_factory=bool)
+
+    @model_validator(mode="after")
+    def _each_method_once(self) -> Self:
+        each_method_once(self.methods)
+        return self
+
+
+def each_method_once(methods: Sequence[ShippingMethod]) -> None:
+    """In one currency a code names one method. Raises ValueError."""
+    if len({(method.code, method.rate.currency) for method in methods}) < len(methods):
+        raise ValueError("a zone offers a method once in a currency")
+
+
+class ShippingService:
+    @staticmethod
+    async def create_shipping_zone(draft: ShippingZoneDraft, *, viewer: Viewer) -> ShippingZoneRead:
+        """Raises PermissionDeniedError, ZoneTakenError, InvalidZoneError."""
+        viewer.require(Permission.MANAGE_PROMOTIONS)
+        zone = ShippingZone.model_validate(draft.model_dump())
+
+        async def work(session: Session) -> None:
+            if len(await ShippingZone.find_rows({}, {"_id": 1}, limit=MAX_ZONES, session=session)) == MAX_ZONES:
+                raise InvalidZoneError(f"There are {MAX_ZONES} shipping zones already.")
+            await zone.store(session=session)
+            await _record(session, zone.id, viewer)
+
+        try:
+            await run_transaction(work)
+        except DuplicateKeyError as error:
+            raise ZoneTakenError(draft.code) from error
+        after_commit(forget_shipping)
+        return _read(zone)
+
+    @staticmethod
+    async def get_shipping_zone(zone_id: PydanticObjectId, *, viewer: Viewer) -> ShippingZoneRead:
+        """Raises PermissionDeniedError, ZoneNotFoundError."""
+        viewer.require(Permission.MANAGE_PROMOTIONS)
+        row = await ShippingZone.find_row({"_id": zone_id})
+        if row is None:
+            raise ZoneNotFoundError(zone_id)
+        return _read(ShippingZone.from_row(row))
+
+    @staticmethod
+    async def list_shipping_zones(*, viewer: Viewer) -> list[ShippingZoneRead]:
+        """All of them, by code. Raises PermissionDeniedError."""
+        viewer.require(Permission.MANAGE_PROMOTIONS)
+        rows = await ShippingZone.find_rows({}, sort=[("code", 1)], limit=MAX_ZONES)
+        return [_read(ShippingZone.from_row(row)) for row in rows]
+
+    @staticmethod
+    async def update_shipping_zone(
+        zone_id: PydanticObjectId, changes: ShippingZoneChanges, *, viewer: Viewer, revision: int | None
+    ) -> ShippingZoneRead:
+        """The zone with the changes in it; `revision` is the one the caller read, None for whichever is current.
+
+        Raises PermissionDeniedError, ZoneNotFoundError, PreconditionError, InvalidZoneError.
+        """
+        viewer.require(Permission.MANAGE_PROMOTIONS)
+        fields = changes.model_dump(include=changes.model_fields_set)
+
+        async def work(session: Session) -> ShippingZone:
+            zone = await change_zone(ShippingZone, zone_id, fields, session=session, revision=revision)
+            await _record(session, zone_id, viewer)
+            return zone
+
+        return _read(await run_transaction(work, hot=[zone_id]))
+
+    @staticmethod
+    async def delete_shipping_zone(zone_id: PydanticObjectId, *, viewer: Viewer) -> None:
+        """Orders keep what their shipping cost. Raises PermissionDeniedError, ZoneNotFoundError."""
+        viewer.require(Permission.MANAGE_PROMOTIONS)
+
+        async def work(session: Session) -> None:
+            result = await ShippingZone.collection().delete_one({"_id": zone_id}, session=session)
+            if not result.deleted_count:
+                raise ZoneNotFoundError(zone_id)
+            await _record(session, zone_id, viewer)
+
+        await run_transaction(work, hot=[zone_id])
+        after_commit(forget_shipping)
+
+    @staticmethod
+    async def list_shipping_methods(
+        *, country: str | None, state: str = "", currency: str | None = None, settings: Settings
+    ) -> list[ShippingMethodRead]:
+        """What is offered at a place in a currency (the shop's own if left out), in the staff's order; empty when nothing is.
+
+        Where no zone lies, the one method of the settings.
+        """
+        currency = currency or settings.currency
+        zone = best_zone(await _active_zones(), country, state)
+        if zone is None:
+            return [_default_method(currency, settings)]
+        return [_offered(method) for method in zone.methods if method.rate.currency == currency]
+
+    @staticmethod
+    async def find_carriages(
+        pieces: Sequence[Piece], *, currency: str, country: str | None, state: str, settings: Settings
+    ) -> list[Carriage]:
+        """The ways in which these lines can be sent there, each with its price; empty when there is none.
+
+        No command while the table is kept.
+        """
+        zone = best_zone(await _active_zones(), country, state)
+        if zone is None:
+            return [default_carriage(pieces, currency=currency, settings=settings)]
+        found = (carriage_by(method, pieces) for method in zone.methods if method.rate.currency == currency)
+        return [carriage for carriage in found if carriage is not None]
+
+
 def default_carriage(pieces: Sequence[Piece], *, currency: str, settings: Settings) -> Carriage:
     """What applies where no zone does: one rate, and nothing from a subtotal on. The settings hold units of any currency."""
     rate, free_from = minor_units(settings.shipping_rate, currency), minor_units(settings.free_shipping_from, currency)
-    return Carriage("standard", "Standard", *charge(rate, free_from, subtotal_of(pieces), currency))
+    return Carriage("standard", "Standard", *_charge(rate, free_from, subtotal_of(pieces), currency))
 
 
-def charge(rate: int, free_from: int | None, subtotal: int, currency: str) -> tuple[int, str]:
+def carriage_by(method: ShippingMethod, pieces: Sequence[Piece]) -> Carriage | None:
+    """What a method costs for these lines; None when they are heavier than it takes."""
+    rate, weighed = method.rate.amount, ""
+    if method.tiers:
+        weight = weight_of(pieces)
+        tier = next((tier for tier in method.tiers if weight <= tier.up_to_grams), None)
+        if tier is None:
+            return None
+        rate, weighed = tier.rate.amount, f"{weight} g, up to {tier.up_to_grams} g: "
+    free_from = None if method.free_from is None else method.free_from.amount
+    amount, detail = _charge(rate, free_from, subtotal_of(pieces), method.rate.currency)
+    return Carriage(method.code, method.name, amount, weighed + detail)
+
+
+def _charge(rate: int, free_from: int | None, subtotal: int, currency: str) -> tuple[int, str]:
     """The price of a parcel and the reason for it. The subtotal is that before discounts."""
     if free_from is None:
         return rate, decimal_text(rate, currency)
@@ -43,3 +261,46 @@ def minor_units(amount: Decimal, currency: str) -> int:
     """A setting's amount in minor units of a currency, rounded half-up where it has fewer digits."""
     numerator, denominator = amount.as_integer_ratio()
     return half_up(numerator * 10 ** digits_of(currency), denominator)
+
+
+def forget_shipping(zone_id: PydanticObjectId | None = None) -> None:
+    """Have the table read again."""
+    _table.invalidate()
+
+
+ShippingZone.watchers.append(forget_shipping)
+
+
+async def _active_zones() -> list[ShippingZone]:
+    """All active zones, oldest first; up to 30 s old where neither this process nor an event told of a change."""
+
+    async def load() -> list[ShippingZone]:
+        rows = await ShippingZone.find_rows({}, sort=[("_id", 1)], limit=MAX_ZONES)
+        return [ShippingZone.from_row(row) for row in rows if row["is_active"]]
+
+    return await _table.get_or_load("all", load)
+
+
+def _default_method(currency: str, settings: Settings) -> ShippingMethodRead:
+    return ShippingMethodRead(
+        code="standard",
+        name="Standard",
+        rate=Money(amount=minor_units(settings.shipping_rate, currency), currency=currency),
+        free_from=Money(amount=minor_units(settings.free_shipping_from, currency), currency=currency),
+        is_by_weight=False,
+    )
+
+
+def _offered(method: ShippingMethod) -> ShippingMethodRead:
+    lightest = method.tiers[0].rate if method.tiers else method.rate
+    return ShippingMethodRead(
+        code=method.code, name=method.name, rate=lightest, free_from=method.free_from, is_by_weight=bool(method.tiers)
+    )
+
+
+def _read(zone: ShippingZone) -> ShippingZoneRead:
+    return ShippingZoneRead.model_validate(zone.model_dump())
+
+
+async def _record(session: Session, zone_id: PydanticObjectId, viewer: Viewer) -> None:
+    await EventService.record(session, EventType.PROMOTION_CHANGED, f"shipping_zone:{zone_id}", actor_id=viewer.user_id)

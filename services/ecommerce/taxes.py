@@ -1,13 +1,37 @@
-"""Taxes: which rates apply where, and what a rate comes to."""
+"""Taxes: which rates apply where, what a rate comes to, and the staff's table of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Self
 
-from models.ecommerce.taxes import STANDARD
-from models.money import BASIS_POINTS, decimal_text, half_up
+from beanie import PydanticObjectId
+from pydantic import BaseModel, Field, model_validator
+
+from models.database import DuplicateKeyError, Session, after_commit, run_transaction
+from models.ecommerce.taxes import STANDARD, TaxRate, TaxZone, TaxZoneRead
+from models.events import EventType
+from models.money import BASIS_POINTS, BasisPoints, decimal_text, half_up
+from models.places import Country
+from services.cache import Cache
 from services.ecommerce.discounts import percent, plain
+from services.ecommerce.zones import (
+    MAX_ZONES,
+    InvalidZoneError,
+    State,
+    TaxClass,
+    ZoneDraft,
+    ZoneName,
+    ZoneNotFoundError,
+    ZoneTakenError,
+    best_zone,
+    change_zone,
+)
+from services.events import EventService
 from services.settings import Settings
+from services.users.permissions import Permission, Viewer
+
+_table: Cache[str, list[TaxZone]] = Cache("tax_zones", ttl=30.0, size=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +58,158 @@ class TaxTable:
         return tax, f"{percent(rate)} of {text} = {plain(exact)}, half-up {rounded}"
 
 
+class TaxRateDraft(TaxRate):
+    """A rate to be."""
+
+    tax_class: TaxClass = Field(default=STANDARD, examples=["standard"])
+    rate: BasisPoints
+
+
+class TaxZoneDraft(ZoneDraft):
+    """A tax zone to be."""
+
+    rates: list[TaxRateDraft] = Field(min_length=1, max_length=50)
+    shipping_tax_class: TaxClass | None = Field(default=None, description="Null: shipping is not taxed")
+    prices_include_tax: bool = False
+
+    @model_validator(mode="after")
+    def _one_rate_per_class(self) -> Self:
+        one_rate_per_class(self.rates)
+        return self
+
+
+class TaxZoneChanges(BaseModel):
+    """What is to change; what is left out stays."""
+
+    name: ZoneName = Field(default_factory=str)
+    countries: list[Country] = Field(default_factory=list, max_length=250)
+    states: list[State] = Field(default_factory=list, max_length=200)
+    rates: list[TaxRateDraft] = Field(default_factory=list, min_length=1, max_length=50)
+    shipping_tax_class: TaxClass | None = None
+    prices_include_tax: bool = Field(default_factory=bool)
+    is_active: bool = Field(default_factory=bool)
+
+    @model_validator(mode="after")
+    def _one_rate_per_class(self) -> Self:
+        one_rate_per_class(self.rates)
+        return self
+
+
+def one_rate_per_class(rates: Sequence[TaxRate]) -> None:
+    """Raises ValueError."""
+    if len({rate.tax_class for rate in rates}) < len(rates):
+        raise ValueError("a tax class has one rate")
+
+
+class TaxService:
+    @staticmethod
+    async def create_tax_zone(draft: TaxZoneDraft, *, viewer: Viewer) -> TaxZoneRead:
+        """Raises PermissionDeniedError, ZoneTakenError, InvalidZoneError."""
+        viewer.require(Permission.MANAGE_PROMOTIONS)
+        zone = TaxZone.model_validate(draft.model_dump())
+
+        async def work(session: Session) -> None:
+            if len(await TaxZone.find_rows({}, {"_id": 1}, limit=MAX_ZONES, session=session)) == MAX_ZONES:
+                raise InvalidZoneError(f"There are {MAX_ZONES} tax zones already.")
+            await zone.store(session=session)
+            await _record(session, zone.id, viewer)
+
+        try:
+            await run_transaction(work)
+        except DuplicateKeyError as error:
+            raise ZoneTakenError(draft.code) from error
+        after_commit(forget_taxes)
+        return _read(zone)
+
+    @staticmethod
+    async def get_tax_zone(zone_id: PydanticObjectId, *, viewer: Viewer) -> TaxZoneRead:
+        """Raises PermissionDeniedError, ZoneNotFoundError."""
+        viewer.require(Permission.MANAGE_PROMOTIONS)
+        row = await TaxZone.find_row({"_id": zone_id})
+        if row is None:
+            raise ZoneNotFoundError(zone_id)
+        return _read(TaxZone.from_row(row))
+
+    @staticmethod
+    async def list_tax_zones(*, viewer: Viewer) -> list[TaxZoneRead]:
+        """All of them, by code. Raises PermissionDeniedError."""
+        viewer.require(Permission.MANAGE_PROMOTIONS)
+        rows = await TaxZone.find_rows({}, sort=[("code", 1)], limit=MAX_ZONES)
+        return [_read(TaxZone.from_row(row)) for row in rows]
+
+    @staticmethod
+    async def update_tax_zone(
+        zone_id: PydanticObjectId, changes: TaxZoneChanges, *, viewer: Viewer, revision: int | None
+    ) -> TaxZoneRead:
+        """The zone with the changes in it; `revision` is the one the caller read, None for whichever is current.
+
+        Raises PermissionDeniedError, ZoneNotFoundError, PreconditionError, InvalidZoneError.
+        """
+        viewer.require(Permission.MANAGE_PROMOTIONS)
+        fields = changes.model_dump(include=changes.model_fields_set)
+
+        async def work(session: Session) -> TaxZone:
+            zone = await change_zone(TaxZone, zone_id, fields, session=session, revision=revision)
+            await _record(session, zone_id, viewer)
+            return zone
+
+        return _read(await run_transaction(work, hot=[zone_id]))
+
+    @staticmethod
+    async def delete_tax_zone(zone_id: PydanticObjectId, *, viewer: Viewer) -> None:
+        """Orders keep what they were taxed. Raises PermissionDeniedError, ZoneNotFoundError."""
+        viewer.require(Permission.MANAGE_PROMOTIONS)
+
+        async def work(session: Session) -> None:
+            result = await TaxZone.collection().delete_one({"_id": zone_id}, session=session)
+            if not result.deleted_count:
+                raise ZoneNotFoundError(zone_id)
+            await _record(session, zone_id, viewer)
+
+        await run_transaction(work, hot=[zone_id])
+        after_commit(forget_taxes)
+
+    @staticmethod
+    async def find_taxes(country: str | None, state: str, *, settings: Settings) -> TaxTable:
+        """What applies at a place; the settings' rate where no active zone does. No command while the table is kept."""
+        zone = best_zone(await _active_zones(), country, state)
+        return default_taxes(settings) if zone is None else table_of(zone)
+
+
+def table_of(zone: TaxZone) -> TaxTable:
+    rates = {rate.tax_class: rate.rate for rate in zone.rates}
+    table = TaxTable(zone.code, rates, prices_include_tax=zone.prices_include_tax)
+    if zone.shipping_tax_class is None:
+        return table
+    return TaxTable(zone.code, rates, table.rate_of(zone.shipping_tax_class), zone.prices_include_tax)
+
+
 def default_taxes(settings: Settings) -> TaxTable:
     """What applies where no zone does."""
     return TaxTable("default", {STANDARD: settings.tax_basis_points}, prices_include_tax=settings.prices_include_tax)
+
+
+def forget_taxes(zone_id: PydanticObjectId | None = None) -> None:
+    """Have the table read again."""
+    _table.invalidate()
+
+
+TaxZone.watchers.append(forget_taxes)
+
+
+async def _active_zones() -> list[TaxZone]:
+    """All active zones, oldest first; up to 30 s old where neither this process nor an event told of a change."""
+
+    async def load() -> list[TaxZone]:
+        rows = await TaxZone.find_rows({}, sort=[("_id", 1)], limit=MAX_ZONES)
+        return [TaxZone.from_row(row) for row in rows if row["is_active"]]
+
+    return await _table.get_or_load("all", load)
+
+
+def _read(zone: TaxZone) -> TaxZoneRead:
+    return TaxZoneRead.model_validate(zone.model_dump())
+
+
+async def _record(session: Session, zone_id: PydanticObjectId, viewer: Viewer) -> None:
+    await EventService.record(session, EventType.PROMOTION_CHANGED, f"tax_zone:{zone_id}", actor_id=viewer.user_id)
