@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     points_per_unit: int = Field(default=1, ge=0, description="Loyalty points per whole unit of currency paid")
     reservation_minutes: int = Field(default=30, ge=1, description="How long an unpaid order holds its stock")
     return_days: int = Field(default=30, ge=0, description="After delivery")
+    cart_idle_hours: int = Field(default=4, ge=1, description="A cart left alone for so long counts as abandoned")
+    coupon_attempts: int = Field(default=30, ge=1, description="Codes a person, or a guest's address, may try in ten minutes")
 
     # Payments
     payment_gateway: str | None = Field(default=None, description="The gateway that charges; the first set up when empty")

@@ -26,7 +26,11 @@ class CustomerNotFoundError(NotFoundError):
 
 def customer_key(customer: Customer) -> str:
     """Under what the limits of promotions count a customer."""
-    return f"customer:{customer.id}"
+    return key_of_customer(customer.id)
+
+
+def key_of_customer(customer_id: PydanticObjectId) -> str:
+    return f"customer:{customer_id}"
 
 
 def guest_key(email: str) -> str:
