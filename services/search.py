@@ -18,6 +18,7 @@ from services.terms import words
 MAX_QUERY_TERMS = 8  # the first of a longer query
 MAX_QUERY_LENGTH = 200  # what the API lets in
 
+_USUAL_FREQUENCY = 300
 # How many documents hold a term. Only decides which term is looked up first, so a minute's staleness costs time, never a result.
 _frequencies: Cache[tuple[str, str], int] = Cache("search_frequencies", ttl=60, size=20_000)
 
@@ -50,10 +51,13 @@ class SearchService:
         terms = query_terms(query)
         if not terms:
             return Hits([], 0)
-        frequencies = await _frequencies_of(document, terms)
-        rarest_first = sorted(terms, key=lambda term: frequencies[term])
         pipeline = _search_pipeline(
-            rarest_first, collection=document.get_collection_name(), where=where, fields=fields, newest=newest, page=page
+            await rarest_first(document, terms),
+            collection=document.get_collection_name(),
+            where=where,
+            fields=fields,
+            newest=newest,
+            page=page,
         )
         [found] = await document.aggregate_rows(pipeline)
         total: int = found["total"][0]["n"] if found["total"] else 0
@@ -65,15 +69,29 @@ def query_terms(query: str) -> list[str]:
     return list(dict.fromkeys(words(query)))[:MAX_QUERY_TERMS]
 
 
-async def _frequencies_of(document: type[AgoraDocument], terms: Sequence[str]) -> dict[str, int]:
+async def rarest_first(document: type[AgoraDocument], terms: Sequence[str], *, most_commands: int = MAX_QUERY_TERMS) -> list[str]:
+    """The terms, first the one that fewest documents hold: it is looked up, the others are compared.
+
+    One command for each term whose frequency is not known yet, the longest first, but no more than `most_commands`; what is not
+    known then counts as neither rare nor frequent.
+    """
     if len(terms) == 1:
-        return {terms[0]: 0}  # nothing to choose from
+        return list(terms)  # nothing to choose from
     name = document.get_collection_name()
+    known = {term: count for term in terms if (count := _frequencies.get((name, term))) is not None}
+    unknown = sorted((term for term in terms if term not in known), key=len, reverse=True)[:most_commands]
 
     async def frequency(term: str) -> int:
         return await _frequencies.get_or_load((name, term), lambda: _count(document, term))
 
-    return dict(zip(terms, await asyncio.gather(*map(frequency, terms)), strict=True))
+    known |= dict(zip(unknown, await asyncio.gather(*map(frequency, unknown)), strict=True))
+    return sorted(terms, key=lambda term: known.get(term, _USUAL_FREQUENCY))
+
+
+def score_of(terms: Sequence[str]) -> dict[str, Any]:
+    """The expression that adds up what these terms weigh in a document."""
+    weight = {"$cond": [{"$in": ["$$this.term", {"$literal": list(terms)}]}, "$$this.weight", 0]}
+    return {"$reduce": {"input": "$terms", "initialValue": 0, "in": {"$add": ["$$value", weight]}}}
 
 
 async def _count(document: type[AgoraDocument], term: str) -> int:
@@ -100,8 +118,6 @@ def _search_pipeline(
     """
     rarest, *others = terms
     rest = [dict(where), *({"terms.term": term} for term in others)]
-    weight = {"$cond": [{"$in": ["$$this.term", {"$literal": list(terms)}]}, "$$this.weight", 0]}
-    score = {"$reduce": {"input": "$terms", "initialValue": 0, "in": {"$add": ["$$value", weight]}}}
     # Only what decides the order is sorted; the few rows of the page are read again for the rest.
     rows = [
         {"$skip": page.skip},
@@ -114,7 +130,7 @@ def _search_pipeline(
     return [
         {"$match": {"terms.term": rarest}},
         {"$match": {"$and": rest}},
-        {"$project": {newest: 1, "score": score}},
+        {"$project": {newest: 1, "score": score_of(terms)}},
         {"$sort": {"score": -1, newest: -1, "_id": -1}},
         {"$facet": {"rows": rows, "total": [{"$count": "n"}]}},
     ]

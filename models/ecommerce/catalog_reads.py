@@ -285,3 +285,31 @@ class RecommendationRead(Frozen):
     product: ProductSummary
     reason: RecommendationReason
     explanation: str = Field(examples=["Bought together in 12 orders."])
+
+
+class SearchFilters(Frozen):
+    """What was asked for, as it was understood."""
+
+    query: str
+    category: str | None = Field(description="A slug; everything below it is included")
+    brands: list[str]
+    tags: list[str]
+    attributes: list[str] = Field(examples=[["color:red"]])
+    currency: Currency
+    min_price: Money | None
+    max_price: Money | None
+    available: bool | None
+    seller_id: PydanticObjectId | None
+    sort: str
+
+
+class ProductSearchPage(Frozen):
+    """One page of what a search found."""
+
+    items: list[ProductSummary]
+    page: int = Field(examples=[1])
+    limit: int = Field(examples=[20])
+    total_count: int = Field(examples=[42])
+    total_pages: int = Field(examples=[3])
+    filters: SearchFilters
+    facets: SearchFacets | None = Field(description="Null unless asked for")
