@@ -16,8 +16,9 @@ from services.idempotency import Answer, IdempotencyService, KeyedRequest
 
 API_PREFIX = "/api/v1"
 
-# Answers here hold tokens, and failures must stay counted: nothing is stored to be repeated, nothing is undone as a whole.
-_UNKEYED = f"{API_PREFIX}/auth/"
+# Answers here hold tokens and secrets, failures must stay counted, names are looked up outside: nothing is stored to be repeated,
+# nothing is undone as a whole.
+_UNKEYED = (f"{API_PREFIX}/auth/", f"{API_PREFIX}/webhooks")
 
 Handler = Callable[[Request], Awaitable[Response]]
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Any]])

@@ -22,6 +22,7 @@ from models.ecommerce.reviews import Review
 from models.ecommerce.shipping import ShippingZone
 from models.ecommerce.taxes import TaxZone
 from models.events import Checkpoint, DeadLetter, Event
+from models.fraud import FraudReview, FraudRule
 from models.idempotency import IdempotentAnswer
 from models.inventory.stock import Reservation, StockLevel, StockLocation, StockMovement
 from models.jobs import Job
@@ -30,6 +31,7 @@ from models.ratelimits import RateWindow
 from models.sequences import Sequence
 from models.social import Follow, Like
 from models.users import AccountToken, DeviceLock, LoginRecord, LoginSession, Registration, User
+from models.webhooks import WebhookDelivery, WebhookEndpoint
 
 DOCUMENTS: list[type[AgoraDocument]] = [
     AccountToken,
@@ -50,6 +52,8 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     DeviceLock,
     Event,
     Follow,
+    FraudReview,
+    FraudRule,
     GatewayEvent,
     IdempotentAnswer,
     Job,
@@ -85,4 +89,6 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     TaxZone,
     Transaction,
     User,
+    WebhookDelivery,
+    WebhookEndpoint,
 ]

@@ -1,11 +1,12 @@
 """The outbox: what happened, written in the same transaction as the change itself, and how far each consumer has read it."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from beanie import PydanticObjectId
-from pydantic import Field
-from pymongo import ASCENDING, IndexModel
+from pydantic import BaseModel, ConfigDict, Field
+from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from models.base import AgoraDocument, UtcDatetime
 
@@ -70,6 +71,7 @@ class EventType(StrEnum):
     REVIEW_CREATED = "review.created"
     REVIEW_APPROVED = "review.approved"
     REVIEW_WITHDRAWN = "review.withdrawn"
+    WEBHOOK_DISABLED = "webhook.disabled"  # by its receiver's doing; payload: reason
     PURCHASE_ORDER_RECEIVED = "purchase_order.received"  # in whole or in part
 
 
@@ -112,10 +114,45 @@ class DeadLetter(AgoraDocument):
     sequence: int
     error: str
     failed_at: UtcDatetime
+    replay_at: UtcDatetime | None = None  # a person asked for another try
 
     class Settings:
         name = "event_dead_letters"
         indexes = [
             # One row per consumer and event, however often the consumer crashed between giving up and moving on.
             IndexModel([("consumer", ASCENDING), ("event_id", ASCENDING)], name="consumer_event_unique", unique=True),
+            # All of them, or one consumer's, newest first.
+            IndexModel([("consumer", ASCENDING), ("_id", DESCENDING)], name="consumer_newest"),
+            # What is to be tried again, in the order of the events.
+            IndexModel([("replay_at", ASCENDING), ("sequence", ASCENDING)], name="replay_sequence"),
         ]
+
+
+class ConsumerRead(BaseModel):
+    """How far a consumer of events has come."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(examples=["account_mail"])
+    sequence: int = Field(description="The last event it passed", examples=[1041])
+    lag: int = Field(description="Events it has yet to pass", examples=[0])
+    failures: int = Field(description="Times the event after `sequence` failed in a row")
+    last_error: str | None = Field(description="Why it stands still")
+    retry_at: datetime | None = Field(description="When it tries again")
+    dead_letters_count: int = Field(description="Events it gave up on")
+
+
+class DeadLetterRead(BaseModel):
+    """An event that a consumer gave up on. What the event says is not told: it may be personal."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: PydanticObjectId
+    consumer: str
+    event_id: PydanticObjectId
+    event_type: EventType | None = Field(description="Null when the event is gone")
+    subject: str | None = Field(examples=["order:65f0c0ffee0ddba11ca7f00d"])
+    sequence: int
+    error: str
+    failed_at: datetime
+    replay_at: datetime | None = Field(description="Since when it waits for another try; null when nobody asked for one")

@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 MAX_FAILURES = 8  # then the event becomes a dead letter and the consumer goes on
 BATCH = 200
-_SEQUENCER = "sequencer"  # its checkpoint row holds the last number given
+SEQUENCER = "sequencer"  # its checkpoint row holds the last number given
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,11 @@ class EventService:
             return 0
 
         async def number(session: Session) -> int:
-            await _checkpoint(_SEQUENCER)
+            await _checkpoint(SEQUENCER)
             rows = await Event.find_rows(
                 {"sequence": None}, {"_id": 1}, sort=[("created_at", 1), ("_id", 1)], limit=BATCH, session=session
             )
-            counter = await Checkpoint.change({"consumer": _SEQUENCER}, {"$inc": {"sequence": len(rows)}}, session=session)
+            counter = await Checkpoint.change({"consumer": SEQUENCER}, {"$inc": {"sequence": len(rows)}}, session=session)
             assert counter is not None
             first = counter.sequence - len(rows) + 1
             stamp = present()
@@ -74,7 +74,7 @@ class EventService:
                 await Event.collection().bulk_write(updates, ordered=True, session=session)
             return len(rows)
 
-        return await run_transaction(number, hot=[_SEQUENCER])
+        return await run_transaction(number, hot=[SEQUENCER])
 
     @staticmethod
     async def last_sequence() -> int:

@@ -11,13 +11,35 @@ import structlog
 from beanie import PydanticObjectId
 
 from models.base import now as present
-from models.database import DatabaseUnavailableError, DuplicateKeyError, PyMongoError, heed_cancellation, is_unavailable
-from models.jobs import Job
-from services.errors import InvalidStateError
+from models.database import (
+    DatabaseUnavailableError,
+    DuplicateKeyError,
+    PyMongoError,
+    Session,
+    heed_cancellation,
+    is_unavailable,
+    run_transaction,
+)
+from models.jobs import Job, JobRead, JobState
+from services.audit import AuditService
+from services.errors import InvalidStateError, NotFoundError
+from services.users.permissions import Permission, Viewer
 
 log = structlog.get_logger(__name__)
 
 Clock = Callable[[], datetime]
+
+
+OVERDUE_AFTER = timedelta(minutes=1)
+
+
+class JobNotFoundError(NotFoundError):
+    """No worker has ever known a job of this name."""
+
+    code = "job_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__("job", name)
 
 
 class JobRunningError(InvalidStateError):
@@ -45,9 +67,37 @@ class RecurringJob:
 
 class JobService:
     @staticmethod
-    async def list_jobs() -> list[Job]:
-        """Every job that a worker has known, by name."""
-        return [Job.from_row(row) for row in await Job.find_rows({}, sort=[("name", 1)], limit=100)]
+    async def list_jobs(*, viewer: Viewer, clock: Clock = present) -> list[JobRead]:
+        """Every job that a worker has known, by name. Raises PermissionDeniedError."""
+        viewer.require(Permission.MANAGE_SYSTEM)
+        moment = clock()
+        return [_read(Job.from_row(row), moment) for row in await Job.find_rows({}, sort=[("name", 1)], limit=100)]
+
+    @staticmethod
+    async def request_run(name: str, *, viewer: Viewer, clock: Clock = present) -> JobRead:
+        """Make the job due now: whichever worker looks next runs it. What a person asks for is audited.
+
+        Raises PermissionDeniedError, JobNotFoundError, and JobRunningError while a worker runs it.
+        """
+        viewer.require(Permission.MANAGE_SYSTEM)
+        moment = clock()
+
+        async def work(session: Session) -> Job | None:
+            asked = await Job.change(
+                {"name": name, "$or": [{"leased_until": None}, {"leased_until": {"$lte": moment}}]},
+                {"$set": {"next_run_at": moment}},
+                session=session,
+            )
+            if asked is not None:
+                await AuditService.record(session, "job.requested", subject=f"job:{name}", actor_id=viewer.user_id)
+            return asked
+
+        asked = await run_transaction(work, hot=[f"job:{name}"])
+        if asked is None:
+            if await Job.find_row({"name": name}, {"_id": 1}) is None:
+                raise JobNotFoundError(name)
+            raise JobRunningError(name)
+        return _read(asked, moment)
 
     @staticmethod
     async def seconds_since_report(*, clock: Clock = present) -> float | None:
@@ -78,6 +128,25 @@ class JobService:
         if finished is None:
             raise JobRunningError(job.name)
         return finished
+
+
+def _read(job: Job, moment: datetime) -> JobRead:
+    is_running = job.leased_until is not None and job.leased_until > moment
+    if is_running:
+        state = JobState.RUNNING
+    elif job.next_run_at > moment:
+        state = JobState.IDLE
+    else:
+        # A lease that ran out has been waiting for a taker since then, however long ago the run was due.
+        waiting_since = max(job.next_run_at, job.leased_until or job.next_run_at)
+        state = JobState.OVERDUE if moment - waiting_since > OVERDUE_AFTER else JobState.DUE
+    fields = job.model_dump(exclude={"owner"})
+    return JobRead(
+        **{name: fields[name] for name in JobRead.model_fields if name in fields},
+        state=state,
+        owner=job.owner if is_running else None,
+        owned_since=job.last_started_at if is_running else None,
+    )
 
 
 async def _run(job: RecurringJob, condition: dict[str, object], clock: Clock) -> Job | None:

@@ -181,7 +181,7 @@ class TestRunNow:
         finished = await JobService.run_now(job, clock=lambda: NOON + timedelta(minutes=1))
 
         assert (runs.count, finished.run_count, finished.last_result) == (2, 2, "run 2")
-        assert [job.name for job in await JobService.list_jobs()] == ["tidy"]
+        assert [row["name"] for row in await Job.find_rows({}, sort=[("name", 1)])] == ["tidy"]
 
     async def test_refuses_while_a_worker_runs_it(self) -> None:
         job = make_job(Runs(30))
@@ -260,7 +260,7 @@ class TestWorker:
         assert seen.numbers == list(range(21))
         assert runs.most_at_once == 1
         assert runs.count >= 2
-        names = [job.name for job in await JobService.list_jobs()]
+        names = [row["name"] for row in await Job.find_rows({}, sort=[("name", 1)])]
         assert names == [PUMP, "tidy"]
 
     async def test_consumer_that_fails_does_not_stop_the_others(self) -> None:
@@ -299,7 +299,8 @@ class TestWorker:
             worker.cancel()
             await asyncio.gather(worker, return_exceptions=True)
         assert outages == 0
-        assert (now() - (await JobService.list_jobs())[0].updated_at) < timedelta(seconds=5)
+        (row,) = await Job.find_rows({})
+        assert (now() - row["updated_at"]) < timedelta(seconds=5)
 
 
 async def test_pump_is_a_leased_job_of_six_seconds() -> None:
