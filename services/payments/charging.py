@@ -1,6 +1,7 @@
 """Sending a charge to its gateway, once, and asking about it when no answer came."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from models.base import now as present
@@ -74,7 +75,7 @@ async def send_charge(payment: Payment, *, gateways: Gateways, listener: Payment
     """Make the call for a payment that was moved to `processing` for it, and settle what it comes to."""
     charge = Charge(payment.key, payment.amount, payment.method, payment.token, payment.captures_later, payment.subject)
     kind = TransactionKind.AUTHORISE if payment.captures_later else TransactionKind.CHARGE
-    spoken = await exchange(kind, gateways.get(payment.gateway).charge(charge), amount=payment.amount)
+    spoken = await exchange(kind, partial(gateways.get(payment.gateway).charge, charge), amount=payment.amount)
     settled = await settle_payment(payment, spoken, listener=listener, now=now or present())
     return await _wait(settled.payment, now=now)
 
@@ -89,7 +90,7 @@ async def ask_about_charge(
     """
     gateway = gateways.get(payment.gateway)
     asked = Remembered(payment.key, payment.gateway_reference, payment.asked_at)
-    spoken = await exchange(TransactionKind.STATUS, gateway.payment_status(asked), amount=payment.amount)
+    spoken = await exchange(TransactionKind.STATUS, partial(gateway.payment_status, asked), amount=payment.amount)
     moment = now or present()
     settled = (await settle_payment(payment, spoken, listener=listener, now=moment)).payment
     is_open = settled.state is PaymentState.PROCESSING

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,14 +61,14 @@ class Exchange:
 
 
 async def exchange(
-    kind: TransactionKind, call: Awaitable[GatewayResult], *, amount: Money, refund: Refund | None = None
+    kind: TransactionKind, call: Callable[[], Awaitable[GatewayResult]], *, amount: Money, refund: Refund | None = None
 ) -> Exchange:
     """Make the call. A gateway that fails in a way it should not leaves the outcome unknown."""
     if in_transaction():
         raise RuntimeError("a gateway must not be called inside a transaction")
     started = time.perf_counter()
     try:
-        result = await call
+        result = await call()
     except Exception as error:
         log.warning("gateway_failed", kind=kind, reason=type(error).__name__)
         result = GatewayResult(Outcome.UNKNOWN, data={"error": type(error).__name__})

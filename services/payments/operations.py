@@ -1,6 +1,7 @@
 """Capturing and voiding what was authorised: one operation at a time, asked about when no answer came."""
 
 from datetime import datetime
+from functools import partial
 
 from models.base import now as present
 from models.database import Session, run_transaction
@@ -101,7 +102,7 @@ async def continue_operation(
 ) -> Payment:
     """Ask what became of an operation; one that did not happen is sent again under its key."""
     gateway = gateways.get(payment.gateway)
-    spoken = await exchange(TransactionKind.STATUS, gateway.payment_status(_remembered(payment)), amount=payment.amount)
+    spoken = await exchange(TransactionKind.STATUS, partial(gateway.payment_status, _remembered(payment)), amount=payment.amount)
     settled = (await settle_payment(payment, spoken, listener=listener, now=now or present())).payment
     # `absent` is the word of payments without a gateway.
     did_not_happen = spoken.result.state is GatewayState.AUTHORISED or spoken.result.outcome is Outcome.ABSENT
@@ -120,9 +121,9 @@ async def send_operation(payment: Payment, *, gateways: Gateways, listener: Paym
     amount = Money(amount=payment.operation_amount, currency=payment.amount.currency)
     key = f"{payment.key}:{payment.operation}:{payment.operation_key}"
     if payment.operation is PaymentOperation.CAPTURE:
-        spoken = await exchange(TransactionKind.CAPTURE, gateway.capture(remembered, amount, key=key), amount=amount)
+        spoken = await exchange(TransactionKind.CAPTURE, partial(gateway.capture, remembered, amount, key=key), amount=amount)
     else:
-        spoken = await exchange(TransactionKind.VOID, gateway.void(remembered, key=key), amount=amount)
+        spoken = await exchange(TransactionKind.VOID, partial(gateway.void, remembered, key=key), amount=amount)
     settled = (await settle_payment(payment, spoken, listener=listener, now=now or present())).payment
     if settled.state is not PaymentState.AUTHORISED:
         return settled

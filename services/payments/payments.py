@@ -83,7 +83,8 @@ class PaymentService:
             payer_since=payer_since,
         )
         fresh = payment.row()
-        del fresh["key"], fresh["updated_at"]
+        for chosen_by_server in ("_id", "key", "updated_at"):
+            del fresh[chosen_by_server]
         kept = await Payment.change({"key": key}, {"$setOnInsert": fresh}, session=session, upsert=True)
         if kept is None:  # a twin wrote it at this moment
             raise start_again("a payment was written by a twin")

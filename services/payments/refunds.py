@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from beanie import PydanticObjectId
 
@@ -181,7 +182,7 @@ async def _send(
     refund: Refund, payment: Payment, *, gateways: Gateways, listener: PaymentListener, now: datetime | None
 ) -> Refund:
     remembered = Remembered(payment.key, payment.gateway_reference, payment.asked_at)
-    call = gateways.get(payment.gateway).refund(remembered, refund.amount, key=refund.key, reason=refund.reason)
+    call = partial(gateways.get(payment.gateway).refund, remembered, refund.amount, key=refund.key, reason=refund.reason)
     spoken = await exchange(TransactionKind.REFUND, call, amount=refund.amount, refund=refund)
     settled = await settle_refund(refund, payment, spoken, listener=listener, now=now or present())
     if settled.state is not RefundState.PENDING:
@@ -206,7 +207,7 @@ async def _ask(
     gateway = gateways.get(payment.gateway)
     asked = Remembered(refund.key, refund.gateway_reference, refund.asked_at)
     paid = Remembered(payment.key, payment.gateway_reference, payment.asked_at)
-    call = gateway.refund_status(asked, paid)
+    call = partial(gateway.refund_status, asked, paid)
     spoken = await exchange(TransactionKind.STATUS, call, amount=refund.amount, refund=refund)
     moment = now or present()
     settled = await settle_refund(refund, payment, spoken, listener=listener, now=moment)
