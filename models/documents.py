@@ -24,6 +24,8 @@ from models.ecommerce.taxes import TaxZone
 from models.events import Checkpoint, DeadLetter, Event
 from models.fraud import FraudReview, FraudRule
 from models.idempotency import IdempotentAnswer
+from models.inventory.moving import StockTransfer, Stocktake, StocktakeCount
+from models.inventory.purchasing import PurchaseOrder, Supplier
 from models.inventory.stock import Reservation, StockLevel, StockLocation, StockMovement
 from models.jobs import Job
 from models.payments import GatewayEvent, Payment, Refund, Transaction
@@ -74,6 +76,7 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     ProductViews,
     ProductVisit,
     Promotion,
+    PurchaseOrder,
     RateWindow,
     Refund,
     Registration,
@@ -85,6 +88,10 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     StockLevel,
     StockLocation,
     StockMovement,
+    StockTransfer,
+    Stocktake,
+    StocktakeCount,
+    Supplier,
     Tag,
     TaxZone,
     Transaction,

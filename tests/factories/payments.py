@@ -73,7 +73,8 @@ def make_captured(**over: Any) -> Payment:
         "sent_count": 1,
         "settled_at": moment,
     }
-    return Payment.model_validate({**payment.model_dump(), **facts, **over})
+    made: Payment = Payment.model_validate({**payment.model_dump(), **facts, **over})
+    return made
 
 
 async def captured_payment(**over: Any) -> Payment:
