@@ -28,6 +28,7 @@ from models.inventory.moving import StockTransfer, Stocktake, StocktakeCount
 from models.inventory.purchasing import PurchaseOrder, Supplier
 from models.inventory.stock import Reservation, StockLevel, StockLocation, StockMovement
 from models.jobs import Job
+from models.mails import SentMail
 from models.payments import GatewayEvent, Payment, Refund, Transaction
 from models.ratelimits import RateWindow
 from models.sequences import Sequence
@@ -83,6 +84,7 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     Reservation,
     ReturnRequest,
     Review,
+    SentMail,
     Sequence,
     ShippingZone,
     StockLevel,

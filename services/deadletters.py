@@ -31,6 +31,15 @@ class DeadLetterNotFoundError(NotFoundError):
         super().__init__("dead letter", letter_id)
 
 
+class ConsumerNotFoundError(NotFoundError):
+    """No consumer of events of this name has ever run."""
+
+    code = "consumer_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__("consumer", name)
+
+
 class DeadLetterService:
     @staticmethod
     async def list_consumers(*, viewer: Viewer) -> list[ConsumerRead]:
@@ -90,8 +99,13 @@ class DeadLetterService:
 
     @staticmethod
     async def request_replay_of_all(consumer: str, *, viewer: Viewer, now: datetime | None = None) -> int:
-        """As `request_replay` for everything this consumer gave up on; returns how many events. Raises PermissionDeniedError."""
+        """As `request_replay` for everything this consumer gave up on; returns how many events.
+
+        Raises PermissionDeniedError, ConsumerNotFoundError.
+        """
         viewer.require(Permission.MANAGE_SYSTEM)
+        if consumer == SEQUENCER or await Checkpoint.find_row({"consumer": consumer}, {"_id": 1}) is None:
+            raise ConsumerNotFoundError(consumer)
 
         async def work(session: Session) -> int:
             query = {"consumer": consumer, "replay_at": None}

@@ -23,10 +23,15 @@ class Message:
     to: str
     subject: str
     text: str
+    key: str | None = None  # of what it is about: sent twice, it has one Message-ID, by which mailboxes know it
+
+
+class MailRefusedError(Exception):
+    """The mail server will never take mail for this address: trying again is no use."""
 
 
 class Mailer(Protocol):
-    """Takes a message over, or raises; a consumer of the outbox then tries again later."""
+    """Takes a message over, or raises; a consumer of the outbox then tries again later, but not after MailRefusedError."""
 
     async def send(self, message: Message) -> None: ...
 
@@ -62,15 +67,20 @@ class SmtpMailer:
     async def send(self, message: Message) -> None:
         settings = self._settings
         password = settings.smtp_password
-        await aiosmtplib.send(
-            mime(message, settings.mail_from),
-            hostname=settings.smtp_host,
-            port=settings.smtp_port,
-            username=settings.smtp_username,
-            password=None if password is None else password.get_secret_value(),
-            start_tls=settings.smtp_starttls,
-            timeout=_TIMEOUT_SECONDS,
-        )
+        try:
+            await aiosmtplib.send(
+                mime(message, settings.mail_from),
+                hostname=settings.smtp_host,
+                port=settings.smtp_port,
+                username=settings.smtp_username,
+                password=None if password is None else password.get_secret_value(),
+                start_tls=settings.smtp_starttls,
+                timeout=_TIMEOUT_SECONDS,
+            )
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            if all(500 <= refused.code < 600 for refused in error.recipients):
+                raise MailRefusedError("the mail server refused the recipient") from error
+            raise
 
 
 def make_mailer(settings: Settings) -> Mailer:
@@ -85,7 +95,8 @@ def mime(message: Message, sender: str) -> EmailMessage:
     built["To"] = message.to
     built["Subject"] = message.subject
     built["Date"] = formatdate()
-    built["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2] or "localhost")
+    domain = parseaddr(sender)[1].rpartition("@")[2] or "localhost"
+    built["Message-ID"] = f"<{message.key}@{domain}>" if message.key else make_msgid(domain=domain)
     built["Auto-Submitted"] = "auto-generated"
     built.set_content(message.text)
     return built

@@ -13,11 +13,14 @@ from models.database import DatabaseUnavailableError, PyMongoError, heed_cancell
 from models.events import Event
 from services.blog.anonymity import ANONYMITY_CONSUMER
 from services.blog.lifecycle import PublishingService
+from services.deadletters import DeadLetterService
+from services.ecommerce.mails import order_mail_consumer
 from services.events import Consumer, EventService
 from services.jobs import JobService, RecurringJob
 from services.mail import make_mailer
 from services.settings import Settings
 from services.users.mails import account_mail_consumer
+from services.webhooks.pump import WEBHOOK_CONSUMER, webhook_job
 
 log = structlog.get_logger(__name__)
 
@@ -32,16 +35,28 @@ def make_jobs(settings: Settings) -> list[RecurringJob]:
     return [
         RecurringJob("publish_due_posts", timedelta(seconds=10), _publish_due_posts),
         RecurringJob("purge_trashed_posts", timedelta(days=1), _purge_trashed_posts),
+        RecurringJob("replay_dead_letters", timedelta(seconds=5), partial(_replay_dead_letters, make_consumers(settings))),
+        webhook_job(settings),
     ]
 
 
 def make_consumers(settings: Settings) -> list[Consumer]:
     """Every durable consumer of events. Caches are not: each API process listens for its own (`LiveHub.listeners`)."""
-    return [account_mail_consumer(settings, make_mailer(settings)), ANONYMITY_CONSUMER]
+    mailer = make_mailer(settings)
+    return [
+        account_mail_consumer(settings, mailer),
+        order_mail_consumer(settings, mailer),
+        ANONYMITY_CONSUMER,
+        WEBHOOK_CONSUMER,
+    ]
 
 
 async def _publish_due_posts() -> str:
     return f"{await PublishingService.publish_due()} posts published or archived"
+
+
+async def _replay_dead_letters(consumers: Sequence[Consumer]) -> str:
+    return f"{await DeadLetterService.replay_requested(consumers)} events replayed"
 
 
 async def _purge_trashed_posts() -> str:

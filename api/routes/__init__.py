@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from api.routes import auth, live, social, syndication, users
+from api.routes import auth, events, jobs, live, social, syndication, users, webhooks
 from api.routes.blog import categories, comments, discovery, likes, posts, revisions, tags
 from api.routes.ecommerce import reviews
 
@@ -19,5 +19,8 @@ ROUTERS: list[APIRouter] = [
     revisions.router,
     live.router,
     syndication.router,
+    webhooks.router,
+    jobs.router,
+    events.router,
     reviews.router,
 ]

@@ -8,7 +8,7 @@ from api.dependencies import Allowed, Cursor, Cursors, Limit, ObjectIdPath
 from api.routing import make_router, refuses
 from api.schemas.events import ReplayedLetters
 from models.events import ConsumerRead, DeadLetterRead
-from services.deadletters import DeadLetterNotFoundError, DeadLetterService
+from services.deadletters import ConsumerNotFoundError, DeadLetterNotFoundError, DeadLetterService
 from services.pagination import CursorPage, InvalidCursorError
 from services.users.permissions import Permission, Viewer
 
@@ -24,7 +24,7 @@ async def list_event_consumers(viewer: SystemKeeper) -> list[ConsumerRead]:
     return await DeadLetterService.list_consumers(viewer=viewer)
 
 
-@router.post("/consumers/{name}/replay", status_code=202)
+@router.post("/consumers/{name}/replay", status_code=202, responses=refuses(ConsumerNotFoundError))
 async def replay_dead_letters(name: ConsumerName, viewer: SystemKeeper) -> ReplayedLetters:
     """Have everything that a consumer gave up on handled once more."""
     return ReplayedLetters(replayed_count=await DeadLetterService.request_replay_of_all(name, viewer=viewer))

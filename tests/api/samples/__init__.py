@@ -6,7 +6,7 @@ its first segment below the API's prefix names here.
 
 from types import ModuleType
 
-from tests.api.samples import accounts, publication, shop
+from tests.api.samples import accounts, publication, shop, system
 
 BY_SEGMENT: dict[str, ModuleType] = {
     **dict.fromkeys(("feed.atom", "feed.rss", "livez", "readyz", "sitemap.xml"), publication),
@@ -16,4 +16,5 @@ BY_SEGMENT: dict[str, ModuleType] = {
     "blog": publication,
     "profiles": accounts,
     "shop": shop,
+    **dict.fromkeys(("events", "jobs", "webhooks"), system),
 }
