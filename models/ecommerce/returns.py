@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from beanie import PydanticObjectId
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from models.base import AgoraDocument, UtcDatetime
@@ -35,6 +35,8 @@ class Disposition(StrEnum):
 
 class ReturnLine(BaseModel):
     line_id: PydanticObjectId  # of the order
+    sku: str
+    name: str
     variant_id: PydanticObjectId
     quantity: int
     reason: ReturnReason
@@ -47,13 +49,15 @@ class ReturnRequest(AgoraDocument):
     """One parcel back."""
 
     number: str  # RMA-YYYYMMDD-nnnnnn
-    order_id: PydanticObjectId
+    order_id: PydanticObjectId | None = None  # None for an imported credit note whose invoice is not known
+    source_key: str | None = None  # where an imported one comes from: `retail:C536379`
     customer_id: PydanticObjectId | None = None
     user_id: PydanticObjectId | None = None
     lines: list[ReturnLine]
     status: ReturnStatus = ReturnStatus.REQUESTED
     notes: str = ""  # of the customer
     staff_notes: str = ""  # never shown to the customer
+    refund: Money | None = None  # of all received pieces; what is given back unless staff says less
     refund_id: PydanticObjectId | None = None
     requested_at: UtcDatetime
     settled_at: UtcDatetime | None = None
@@ -63,6 +67,12 @@ class ReturnRequest(AgoraDocument):
         name = "returns"
         indexes = [
             IndexModel([("number", ASCENDING)], name="number_unique", unique=True),
+            IndexModel(
+                [("source_key", ASCENDING)],
+                name="source_key_unique",
+                unique=True,
+                partialFilterExpression={"source_key": {"$type": "string"}},
+            ),
             # An order's returns, in their order.
             IndexModel([("order_id", ASCENDING), ("_id", ASCENDING)], name="order_created"),
             # One's own returns, newest first.
@@ -72,3 +82,28 @@ class ReturnRequest(AgoraDocument):
             # What a refund belongs to.
             IndexModel([("refund_id", ASCENDING)], name="refund"),
         ]
+
+
+class ReturnRead(BaseModel):
+    """A return, for who asked for it and for staff."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: PydanticObjectId
+    number: str = Field(examples=["RMA-20261121-000007"])
+    order_id: PydanticObjectId | None
+    status: ReturnStatus
+    lines: list[ReturnLine]
+    notes: str
+    refund: Money | None = Field(description="What the received pieces were paid with; null before they arrive")
+    refund_id: PydanticObjectId | None = Field(description="Null until money is on its way")
+    requested_at: UtcDatetime
+    settled_at: UtcDatetime | None
+    revision: int
+
+
+class StaffReturn(ReturnRead):
+    """A return with what customers are not shown."""
+
+    staff_notes: str
+    customer_id: PydanticObjectId | None
