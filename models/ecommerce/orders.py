@@ -95,7 +95,7 @@ class Order(AgoraDocument):
     customer_id: PydanticObjectId | None = None  # None for a guest
     user_id: PydanticObjectId | None = None
     email: str | None = None  # where news of it go, as the customer or guest had it
-    cart_owner: str | None = None  # whose cart it was made from: its lines go back there when the payment fails
+    cart_id: PydanticObjectId | None = None  # what it was made from: its lines go back there when the payment fails
     guest_token_hash: str | None = None  # whoever knows the token may see a guest's order
     currency: Currency
     lines: list[OrderLine]
@@ -122,7 +122,9 @@ class Order(AgoraDocument):
     shipped_at: UtcDatetime | None = None
     delivered_at: UtcDatetime | None = None
     cancelled_at: UtcDatetime | None = None
-    is_held: bool = False  # by a fraud review: nothing leaves the house
+    is_held: bool = False  # nothing leaves the house
+    hold_reason: str = ""  # `payment_review` when a fraud rule held it, else what staff wrote
+    is_owing: bool = False  # money came in that must go back: a payment to void or to refund
     fulfilments: list[Fulfilment] = Field(default_factory=list)
     refunded: Money  # of the payments; never above what was paid
     points_earned: int = 0
@@ -148,6 +150,8 @@ class Order(AgoraDocument):
             IndexModel([("payment_status", ASCENDING), ("_id", DESCENDING)], name="payment_status_newest"),
             # Unpaid orders whose time is over.
             IndexModel([("status", ASCENDING), ("expires_at", ASCENDING)], name="status_expires"),
+            # The job: who is still to be given money back.
+            IndexModel([("is_owing", ASCENDING), ("_id", ASCENDING)], name="owing"),
             # Who bought a product (bought together); reports over a time.
             IndexModel([("lines.product_id", ASCENDING), ("_id", DESCENDING)], name="product_newest"),
             IndexModel([("placed_at", ASCENDING)], name="placed"),
@@ -211,7 +215,9 @@ class StaffOrder(OrderRead):
     """An order with what customers are not shown."""
 
     admin_notes: str
-    is_held: bool = Field(description="By a fraud review: nothing leaves the house")
+    is_held: bool = Field(description="Nothing leaves the house")
+    hold_reason: str = Field(examples=["payment_review"])
+    is_owing: bool = Field(description="Money that came in is still to be given back")
     is_stock_taken: bool = Field(description="Sold; otherwise a reservation holds it")
     user_id: PydanticObjectId | None
     payment_id: PydanticObjectId | None = Field(description="The payment that paid it")
