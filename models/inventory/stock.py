@@ -108,13 +108,11 @@ class StockMovement(AgoraDocument):
         name = "stock_movements"
         indexes = [
             IndexModel([("key", ASCENDING)], name="key_unique", unique=True),
-            # The ledger of a variant; stock as of a moment, as it was or as it was known.
-            IndexModel([("variant_id", ASCENDING), ("occurred_at", DESCENDING), ("_id", DESCENDING)], name="variant_newest"),
-            IndexModel([("variant_id", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)], name="variant_recorded"),
-            # The ledger of a location.
-            IndexModel([("location_id", ASCENDING), ("occurred_at", DESCENDING), ("_id", DESCENDING)], name="location_newest"),
+            # The ledger of a variant or a location, newest first; stock as of a moment sums a variant's.
+            IndexModel([("variant_id", ASCENDING), ("_id", DESCENDING)], name="variant_newest"),
+            IndexModel([("location_id", ASCENDING), ("_id", DESCENDING)], name="location_newest"),
             # What one order or delivery moved.
-            IndexModel([("reference", ASCENDING), ("_id", ASCENDING)], name="reference"),
+            IndexModel([("reference", ASCENDING), ("_id", DESCENDING)], name="reference_newest"),
         ]
 
 

@@ -119,6 +119,11 @@ class Books:
         value = value_leaving(level.on_hand, level.stock_value.amount, quantity)
         return self._move(level, -quantity, -value, -value, cause)
 
+    def undo(self, movement: StockMovement, cause: Cause) -> StockMovement:
+        """Let the pieces of the movement entered last leave again, with exactly what they brought."""
+        level = self.level(movement.variant_id, movement.location_id)
+        return self._move(level, -movement.quantity, -movement.value.amount, -movement.cost.amount, cause)
+
     def put(self, level: StockLevel, quantity: int, cause: Cause, *, cost: int | None = None) -> StockMovement:
         """Let pieces come in that are worth `cost` together, in minor units; at the present average without it."""
         if cost is None:

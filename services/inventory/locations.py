@@ -8,11 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from models.base import now as present
 from models.database import DuplicateKeyError, Session, after_commit, run_transaction
-from models.inventory.stock import StockLocation
+from models.events import EventType
+from models.inventory.stock import StockLevel, StockLocation
 from models.money import Currency
 from services.audit import AuditService
 from services.cache import Cache
 from services.errors import ConflictError, NotFoundError, PreconditionError
+from services.events import EventService
 from services.users.permissions import Permission, Viewer
 
 DEFAULT_CODE = "MAIN"
@@ -127,6 +129,8 @@ class LocationService:
             if location is None:
                 await get_location(location_id, session=session)
                 raise PreconditionError
+            if "is_active" in fields:
+                await _tell_products(session, location)
             await AuditService.record(
                 session,
                 "stock_location.updated",
@@ -178,6 +182,15 @@ async def get_location(location_id: PydanticObjectId, *, session: Session | None
     if row is None:
         raise LocationNotFoundError(location_id)
     return StockLocation.from_row(row)
+
+
+async def _tell_products(session: Session, location: StockLocation) -> None:
+    """What lies here can be bought from now on, or not any more: who listens asks for what is available."""
+    fields = {"product_id": 1, "variant_id": 1, "sku": 1, "available": 1}
+    for row in await StockLevel.find_rows({"location_id": location.id}, fields, session=session):
+        if row["available"] > 0:
+            payload = {"variant_id": str(row["variant_id"]), "sku": row["sku"], "is_available": location.is_active}
+            await EventService.record(session, EventType.STOCK_CHANGED, f"product:{row['product_id']}", payload=payload)
 
 
 def to_read(location: StockLocation) -> LocationRead:

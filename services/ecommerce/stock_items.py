@@ -1,0 +1,28 @@
+"""What the catalogue tells inventory of the variants whose stock is kept (`services.inventory.items.ItemCatalog`)."""
+
+from collections.abc import Collection, Mapping
+
+from beanie import PydanticObjectId
+
+from models.database import Session
+from models.ecommerce.catalog import Product
+from services.inventory.items import Item
+
+
+class StockItemService:
+    @staticmethod
+    async def find_items(
+        variant_ids: Collection[PydanticObjectId], *, session: Session | None = None
+    ) -> Mapping[PydanticObjectId, Item]:
+        """Those of the variants that exist and whose stock is counted, whatever the product's status. One command."""
+        wanted = set(variant_ids)
+        if not wanted:
+            return {}
+        query = {"variants.id": {"$in": sorted(wanted)}}
+        rows = await Product.find_rows(query, {"variants": 1}, session=session)
+        return {
+            variant["id"]: Item(row["_id"], variant["id"], variant["sku"])
+            for row in rows
+            for variant in row["variants"]
+            if variant["id"] in wanted and variant["track_inventory"]
+        }
