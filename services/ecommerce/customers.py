@@ -1,18 +1,54 @@
 """Customers: the commerce profile of people, and the statistics that orders move."""
 
 import hashlib
+from typing import Annotated, Any
 
+from babel.core import Locale
 from beanie import PydanticObjectId
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from models.database import DuplicateKeyError, Session, run_transaction, start_again
+from models.ecommerce.customer_reads import CustomerDetails, CustomerRead
 from models.ecommerce.customers import Customer, LoyaltyEntry
-from models.money import Money
+from models.money import Currency, Money
+from models.places import Phone
 from models.users import User
 from services.ecommerce.loyalty import entries_of, points_for, points_left, record_entry
-from services.errors import NotFoundError
+from services.errors import NotFoundError, PreconditionError
+from services.pagination import Page, PageRequest, page_of
 from services.settings import Settings
-from services.users.identity import normalize_email
-from services.users.permissions import Viewer
+from services.users.identity import InvalidEmailError, InvalidUsernameError, normalize_email, normalize_username
+from services.users.inputs import PersonName
+from services.users.permissions import Permission, Viewer
+
+Row = dict[str, Any]
+
+_LANGUAGES = frozenset(code for code in map(str, Locale("en").languages) if len(code) == 2)
+
+
+def _known_language(code: str) -> str:
+    code = code.lower()
+    if code not in _LANGUAGES:
+        raise ValueError("not an ISO 639-1 language code")
+    return code
+
+
+Language = Annotated[
+    str, AfterValidator(_known_language), Field(min_length=2, max_length=2, description="ISO 639-1 code", examples=["en"])
+]
+
+
+class CustomerChanges(BaseModel):
+    """What customers may change of their profile; what is not set stays, null clears."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    first_name: PersonName = Field(default="", examples=["Jane"])
+    last_name: PersonName = Field(default="", examples=["Doe"])
+    phone: Phone | None = Field(default=None, examples=["+12025550143"])
+    newsletter_subscribed: bool = Field(default=False, description="Agrees to mail that is no news of an order")
+    language: Language = "en"
+    currency: Currency = Field(default="USD", description="ISO 4217 code: of carts begun from now on")
 
 
 class CustomerNotFoundError(NotFoundError):
@@ -67,6 +103,60 @@ class CustomerService:
                 raise start_again("the profile was made by another transaction") from error
 
         return await run_transaction(make, hot=[f"customer of {viewer.user_id}"])
+
+    @staticmethod
+    async def get_me(viewer: Viewer, *, settings: Settings) -> CustomerRead:
+        """One's own profile, made when it was not there yet."""
+        return CustomerRead(**_fields(await CustomerService.of(viewer, settings=settings)))
+
+    @staticmethod
+    async def update_me(
+        changes: CustomerChanges, *, viewer: Viewer, settings: Settings, revision: int | None = None
+    ) -> CustomerRead:
+        """Change the fields that are set. Raises PreconditionError when `revision` is not the profile's any more."""
+        given = changes.model_dump(exclude_unset=True)
+
+        async def work(session: Session) -> Customer:
+            customer = await CustomerService.of(viewer, settings=settings, session=session)
+            if revision is not None and revision != customer.revision:
+                raise PreconditionError
+            if not given:
+                return customer
+            query = {"_id": customer.id, "revision": customer.revision}
+            changed = await Customer.change(query, {"$set": given, "$inc": {"revision": 1}}, session=session)
+            if changed is None:
+                raise start_again("the profile was changed by another transaction")
+            return changed
+
+        return CustomerRead(**_fields(await run_transaction(work, hot=[f"customer of {viewer.user_id}"])))
+
+    @staticmethod
+    async def list_customers(
+        page: PageRequest, *, viewer: Viewer, is_active: bool | None = None, search: str | None = None
+    ) -> Page[CustomerDetails]:
+        """Customers for staff, newest first. `search` is a whole username or e-mail address; it matches at most one.
+
+        Raises PermissionDeniedError.
+        """
+        viewer.require(Permission.MANAGE_ORDERS)
+        query: Row = {} if is_active is None else {"is_active": is_active}
+        if search is not None:
+            user_id = await _find_user(search)
+            row = None if user_id is None else await Customer.find_row({"user_id": user_id})
+            found = [row] if row is not None and is_active in (None, row["is_active"]) else []
+            return page_of(await _details(found[page.skip : page.skip + page.limit]), page, len(found))
+        rows = await Customer.find_rows(query, sort=[("_id", -1)], skip=page.skip, limit=page.limit)
+        return page_of(await _details(rows), page, await Customer.count_rows(query))
+
+    @staticmethod
+    async def get_customer(customer_id: PydanticObjectId, *, viewer: Viewer) -> CustomerDetails:
+        """One customer for staff. Raises PermissionDeniedError and CustomerNotFoundError."""
+        viewer.require(Permission.MANAGE_ORDERS)
+        row = await Customer.find_row({"_id": customer_id})
+        if row is None:
+            raise CustomerNotFoundError(customer_id)
+        [details] = await _details([row])
+        return details
 
     @staticmethod
     async def note_purchase(
@@ -144,3 +234,41 @@ def _standing(entries: list[LoyaltyEntry]) -> tuple[int, int, int]:
     amounts = [entry.amount.amount for entry in entries if entry.amount is not None]
     paid = sum(amount for amount in amounts if amount > 0)
     return paid, paid - sum(amounts), sum(entry.orders for entry in entries)
+
+
+async def _find_user(text: str) -> PydanticObjectId | None:
+    """By a unique key: a whole address or name, in any case."""
+    try:
+        if "@" in text:
+            key = {"email_normalized": normalize_email(text).normalized}
+        else:
+            key = {"username": normalize_username(text.strip())}
+    except (InvalidEmailError, InvalidUsernameError):
+        return None
+    row = await User.find_row(key, {"_id": 1})
+    return None if row is None else row["_id"]
+
+
+async def _details(rows: list[Row]) -> list[CustomerDetails]:
+    """The customers of these rows with what their accounts say. One command."""
+    user_ids = [row["user_id"] for row in rows if row["user_id"] is not None]
+    found = await User.find_rows({"_id": {"$in": user_ids}}, {"username": 1, "email": 1}) if user_ids else []
+    users = {user["_id"]: user for user in found}
+    details = []
+    for row in rows:
+        customer, user = Customer.from_row(row), users.get(row["user_id"], {})
+        details.append(
+            CustomerDetails(
+                **_fields(customer),
+                user_id=customer.user_id,
+                username=user.get("username"),
+                email=user.get("email") or None,
+                is_active=customer.is_active,
+                source_key=customer.source_key,
+            )
+        )
+    return details
+
+
+def _fields(customer: Customer) -> Row:
+    return {name: getattr(customer, name) for name in CustomerRead.model_fields}

@@ -6,9 +6,12 @@ from typing import Any
 from beanie import PydanticObjectId
 
 from models.database import DuplicateKeyError, Session, start_again
+from models.ecommerce.customer_reads import PointsEntryRead, PointsRead
 from models.ecommerce.customers import Customer, LoyaltyEntry
 from models.money import Money, digits_of
+from services.pagination import CursorCodec, PageRequest
 from services.settings import Settings
+from services.users.permissions import Viewer
 
 
 class LoyaltyService:
@@ -19,6 +22,22 @@ class LoyaltyService:
             return False
         await record_entry(session, LoyaltyEntry(customer_id=customer_id, key=key, points=points, reason=reason))
         return True
+
+    @staticmethod
+    async def list_points(*, viewer: Viewer, cursors: CursorCodec, cursor: str | None = None, limit: int = 20) -> PointsRead:
+        """One's own balance and its entries, newest first; nothing for who never bought. Raises InvalidCursorError."""
+        PageRequest(limit=limit)
+        customer = await Customer.find_row({"user_id": viewer.user_id}, {"points_balance": 1})
+        if customer is None:
+            return PointsRead(balance=0, items=[], next_cursor=None)
+        listing = f"points:{customer['_id']}"
+        query: dict[str, Any] = {"customer_id": customer["_id"]}
+        if cursor is not None:
+            query["_id"] = {"$lt": cursors.decode(listing, cursor)[0]}
+        rows = await LoyaltyEntry.find_rows(query, sort=[("_id", -1)], limit=limit + 1)
+        items = [PointsEntryRead.model_validate({**row, "id": row["_id"]}) for row in rows[:limit]]
+        next_cursor = cursors.encode(listing, items[-1].id) if len(rows) > limit else None
+        return PointsRead(balance=customer["points_balance"], items=items, next_cursor=next_cursor)
 
 
 async def record_entry(session: Session, entry: LoyaltyEntry) -> None:

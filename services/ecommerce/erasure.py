@@ -1,0 +1,51 @@
+"""What is left of a customer once their account is gone.
+
+Their profile stays without name, phone and consent, because its counters, its ledger of points and its orders add up; their
+address book and their cart go. Orders stay as they are, with the lines, totals, taxes and both addresses: books and invoices have
+to be kept for years, and a parcel under way has to arrive. What no invoice needs goes from them too: the e-mail address and the
+notes.
+"""
+
+from typing import Any
+
+from beanie import PydanticObjectId
+
+from models.database import Session, run_transaction
+from models.ecommerce.carts import Cart
+from models.ecommerce.customers import Address, AddressDefault, Customer
+from models.ecommerce.orders import Order
+from models.events import Event, EventType
+from services.ecommerce.cart_writing import user_owner
+from services.events import Consumer
+
+_NOBODY: dict[str, Any] = {
+    "first_name": "",
+    "last_name": "",
+    "phone": None,
+    "newsletter_subscribed": False,
+    "is_active": False,
+    "addresses_count": 0,
+}
+
+
+async def _forget(event: Event) -> None:
+    user_id = PydanticObjectId(event.subject.removeprefix("user:"))
+
+    async def work(session: Session) -> None:
+        await Cart.collection().delete_one({"owner": user_owner(user_id)}, session=session)
+        row = await Customer.find_row({"user_id": user_id}, {"_id": 1}, session=session)
+        if row is None:
+            return
+        of_customer = {"customer_id": row["_id"]}
+        await Customer.change(
+            {"_id": row["_id"]}, {"$set": _NOBODY, "$inc": {"revision": 1, "book_revision": 1}}, session=session
+        )
+        await Address.collection().delete_many(of_customer, session=session)
+        await AddressDefault.collection().delete_many(of_customer, session=session)
+        await Order.change_many(of_customer, {"$set": {"email": None, "customer_notes": ""}}, session=session)
+
+    await run_transaction(work, hot=[f"customer of {user_id}"])
+
+
+CUSTOMER_ERASURE = Consumer("customer_erasure", {EventType.USER_DEACTIVATED}, _forget)
+"""Removes what is personal of a person who was deactivated from the shop. Harmless to repeat."""
