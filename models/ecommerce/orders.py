@@ -68,7 +68,7 @@ class OrderLine(BaseModel):
     tracks_inventory: bool = True
     fulfilled_quantity: int = 0  # pieces that left
     returned_quantity: int = 0  # pieces that came back
-    returnable_quantity: int = 0  # pieces that left and that no return speaks of yet
+    returning_quantity: int = 0  # pieces that some return speaks of, those that came back included
 
 
 class FulfilmentLine(BaseModel):

@@ -11,7 +11,7 @@ from models.money import Money
 
 
 class ReturnStatus(StrEnum):
-    REQUESTED = "requested"  # its pieces are taken off what the order may still return
+    REQUESTED = "requested"  # no other return can speak of its pieces
     APPROVED = "approved"  # the customer may send them
     REJECTED = "rejected"
     RECEIVED = "received"  # the pieces are here, put back on the shelf or written off

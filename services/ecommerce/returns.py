@@ -126,7 +126,7 @@ class ReturnService:
             _check_window(order, settings=settings, now=now)
             lines = _requested_lines(order, parts)
             wanted = Counter({line.line_id: line.quantity for line in lines})
-            await _take_returnable(order, wanted, session=session)
+            await _speak_of(order, wanted, session=session)
             request = ReturnRequest(
                 number=number,
                 order_id=order.id,
@@ -348,15 +348,14 @@ def _requested_lines(order: Order, parts: Sequence[ReturnPart]) -> list[ReturnLi
     return list(found.values())
 
 
-async def _take_returnable(order: Order, wanted: Mapping[PydanticObjectId, int], *, session: Session) -> None:
-    """Take pieces off what the order may still return; negative numbers put them back. The order is changed as it was read."""
+async def _speak_of(order: Order, wanted: Mapping[PydanticObjectId, int], *, session: Session) -> None:
+    """Note the pieces a return speaks of, so that no other does; negative numbers let them go. Raises ReturnTooLargeError."""
     fields: dict[str, Any] = {}
     for at, line in enumerate(order.lines):
-        left = line.returnable_quantity - wanted.get(line.id, 0)
-        if left < 0:
-            raise ReturnTooLargeError(line.id, wanted[line.id], line.returnable_quantity)
-        if left != line.returnable_quantity:
-            fields[f"lines.{at}.returnable_quantity"] = left
+        spoken_of = line.returning_quantity + wanted.get(line.id, 0)
+        if spoken_of > line.fulfilled_quantity:
+            raise ReturnTooLargeError(line.id, wanted[line.id], line.fulfilled_quantity - line.returning_quantity)
+        fields[f"lines.{at}.returning_quantity"] = spoken_of
     await change_order(order, fields, session=session)
 
 
@@ -423,7 +422,7 @@ async def _note_on_order(
     fields: dict[str, Any] = {}
     for at, line in enumerate(order.lines):
         fields[f"lines.{at}.returned_quantity"] = line.returned_quantity + arrived.get(line.id, 0)
-        fields[f"lines.{at}.returnable_quantity"] = line.returnable_quantity + missing.get(line.id, 0)
+        fields[f"lines.{at}.returning_quantity"] = line.returning_quantity - missing.get(line.id, 0)
     if order.is_counted:
         await move_sales(order, {line_id: -count for line_id, count in arrived.items()}, session=session)
     is_all_back = all(line.returned_quantity + arrived.get(line.id, 0) == line.quantity for line in order.lines)
@@ -446,7 +445,7 @@ async def _close(
         if request.status not in (ReturnStatus.REQUESTED, ReturnStatus.APPROVED):
             raise ReturnTransitionError(request.status, to)
         order = await _order_of(request, session)
-        await _take_returnable(order, {line.line_id: -line.quantity for line in request.lines}, session=session)
+        await _speak_of(order, {line.line_id: -line.quantity for line in request.lines}, session=session)
         settled = {**fields, "settled_at": present()}
         return await _move(request, to, settled, type, viewer=viewer, session=session)
 
