@@ -7,7 +7,7 @@ from datetime import datetime
 from beanie import PydanticObjectId
 
 from models.base import now as present
-from models.database import Session
+from models.database import Session, start_again
 from models.ecommerce.cart_reads import CartRead
 from models.ecommerce.carts import Cart, CartAbandonment, CartLine
 from models.ecommerce.customers import Customer
@@ -23,7 +23,6 @@ from services.ecommerce.cart_writing import (
     change_cart,
     guest_owner,
     user_owner,
-    write_cart,
 )
 from services.ecommerce.catalog.purchasable import Purchasable, PurchasableService
 from services.ecommerce.couponreasons import COUPON_ERRORS
@@ -254,24 +253,32 @@ class CartService:
         """Remove what was ordered, the lines and quantities of `cart` as it was read, within the order's transaction.
 
         What its owner put in since stays, also when the cart was merged into another one meanwhile. A cart that was called
-        abandoned counts as recovered. Two commands; raises the error that starts the transaction again when somebody changes
-        the cart at this very moment.
+        abandoned counts as recovered. One command where nobody changed the cart since it was read, else three; raises the error
+        that starts the transaction again when somebody changes it at this very moment.
         """
-        current = await _present_cart(cart, session=session)
-        if current is None:
-            return
-        lines = _without(current.lines, cart.lines)
-        fields = {
-            "lines": [line.model_dump() for line in lines],
-            "coupon_codes": [code for code in current.coupon_codes if lines and code not in cart.coupon_codes],
-            "active_at": now,
-            "idle_since": now if lines else None,
-            "abandoned_at": None,
-            "abandonment_id": None,
-        }
-        await write_cart(current, fields, session=session)
-        if current.abandonment_id is not None:
-            await _recover(current, current.abandonment_id, session=session, now=now)
+        if not await _take_out(cart, cart, session=session, now=now):
+            current = await _present_cart(cart, session=session)
+            if current is not None and not await _take_out(current, cart, session=session, now=now):
+                raise start_again("the cart was changed by another transaction")
+
+
+async def _take_out(current: Cart, ordered: Cart, *, session: Session, now: datetime) -> bool:
+    """False, and nothing done, when `current` is not how the cart is."""
+    lines = _without(current.lines, ordered.lines)
+    fields = {
+        "lines": [line.model_dump() for line in lines],
+        "coupon_codes": [code for code in current.coupon_codes if lines and code not in ordered.coupon_codes],
+        "active_at": now,
+        "idle_since": now if lines else None,
+        "abandoned_at": None,
+        "abandonment_id": None,
+    }
+    query = {"_id": current.id, "revision": current.revision}
+    if await Cart.change(query, {"$set": fields, "$inc": {"revision": 1}}, session=session) is None:
+        return False
+    if current.abandonment_id is not None:
+        await _recover(current, current.abandonment_id, session=session, now=now)
+    return True
 
 
 _COUPON_WINDOW_SECONDS = 600
