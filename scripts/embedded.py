@@ -19,9 +19,10 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-# Without the first a kill loses acknowledged writes, without the second a restart takes eleven seconds.
-FLAGS = ("--sync-on-commit", "--log-file-max", "64MB", "--cache-size", "256M")
-PYTHON_FLAGS = ("--sync-on-commit", "--cache-size", "256M")  # the Python server has no log files of that kind
+SYNC = "--sync-on-commit"  # without it a kill loses acknowledged writes
+# Without the second a restart takes eleven seconds.
+FLAGS = (SYNC, "--log-file-max", "64MB", "--cache-size", "256M")
+PYTHON_FLAGS = (SYNC, "--cache-size", "256M")  # the Python server has no log files of that kind
 
 MEMORY_BYTES = 2_560 * 1024 * 1024
 LOG_BYTES = 5_000_000  # a longer server.log is put aside at the next start
@@ -55,8 +56,10 @@ class EmbeddedServer:
     together with the thread that started it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        """Without `durable` a crash loses acknowledged writes: for data nobody will miss, such as that of tests."""
         self.folder = folder.resolve()
+        self.durable = durable
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
         self.notice = ""  # a sentence worth showing: a slower server took the place of the usual one
@@ -165,7 +168,8 @@ class EmbeddedServer:
             if os.access(program, os.X_OK):
                 if name != "secantusd-rs":
                     self.notice = f"{name} serves the data, because secantusd-rs is not installed: expect it to be slower."
-                return [str(program), *flags, "--storage-path", str(self.folder / "data")]
+                wanted = [flag for flag in flags if self.durable or flag != SYNC]
+                return [str(program), *wanted, "--storage-path", str(self.folder / "data")]
         raise EmbeddedServerError(
             "There is no embedded database server for this platform: set MONGODB_URI to a MongoDB replica set, "
             "or run `docker compose up`."

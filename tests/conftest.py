@@ -1,38 +1,53 @@
 """One embedded server for the run, one database for each test."""
 
-import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from models.database import Database
-from models.documents import DOCUMENTS
 from scripts.embedded import EmbeddedServer
 from services.cache import clear_all_caches
-from services.indexes import IndexService
 from services.settings import Settings
 from tests.commands import CommandLog
+from tests.databases import DatabasePool
+
+pytest_plugins = ["tests.sandbox"]
 
 TEST_SECRET = "a-secret-for-tests-only-0123456789abcdef"
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     """The embedded server; every test uses a database of its own on it."""
-    embedded = EmbeddedServer(tmp_path_factory.mktemp("server"))
+    embedded = EmbeddedServer(tmp_path_factory.mktemp("server"), durable=False)
     embedded.start()
     yield embedded
     embedded.stop()
 
 
+@pytest.fixture(scope="session")
+def databases(embedded_server: EmbeddedServer) -> Iterator[DatabasePool]:
+    """Databases that one test after the other uses."""
+    with DatabasePool.opened(embedded_server.uri) as pool:
+        yield pool
+
+
 @pytest.fixture
-def settings(server: EmbeddedServer) -> Settings:
+def database_name(databases: DatabasePool) -> Iterator[str]:
+    """An empty database with every declared index, for this test alone."""
+    name = databases.take()
+    yield name
+    databases.give_back(name)
+
+
+@pytest.fixture
+def settings(embedded_server: EmbeddedServer, database_name: str) -> Settings:
     """What the application runs with under test: cheap password hashing, generous limits, no worker of its own."""
     return Settings(
         _env_file=None,
         secret_key=TEST_SECRET,
-        mongodb_uri=server.uri,
-        database=f"test_{uuid.uuid4().hex[:16]}",
+        mongodb_uri=embedded_server.uri,
+        database=database_name,
         password_hash_time_cost=1,
         password_hash_memory_kib=8,
         anonymous_requests=100_000,
@@ -49,12 +64,10 @@ def commands() -> CommandLog:
 
 
 @pytest.fixture
-async def database(settings: Settings, commands: CommandLog) -> AsyncIterator[Database]:
-    """A database of this test's own, with every declared index; dropped afterwards."""
+async def database(settings: Settings, databases: DatabasePool, commands: CommandLog) -> AsyncIterator[Database]:
+    """The test's database, with the documents bound to it."""
     connected = Database.connect(settings.mongodb_uri, settings.database, listeners=[commands])
-    await connected.bind(DOCUMENTS)
-    await IndexService.create_missing()
+    await databases.bind(connected)
     clear_all_caches()
     yield connected
-    await connected.drop()
     await connected.close()

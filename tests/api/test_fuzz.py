@@ -25,9 +25,10 @@ SEED = 20_261_121
 
 
 @pytest.fixture(scope="module")
-def target(server: EmbeddedServer) -> Iterator[Target]:
+def target(embedded_server: EmbeddedServer) -> Iterator[Target]:
     clear_all_caches()
-    settings = Settings(_env_file=None, secret_key=TEST_SECRET, mongodb_uri=server.uri, database=f"test_{uuid.uuid4().hex[:16]}")
+    name = f"test_{uuid.uuid4().hex[:16]}"
+    settings = Settings(_env_file=None, secret_key=TEST_SECRET, mongodb_uri=embedded_server.uri, database=name)
     with serving(generous(settings)) as served:
         yield served
         served.do(served.database.drop())

@@ -239,10 +239,10 @@ class TestTables:
 
 class TestMain:
     def test_fills_in_says_so_and_does_nothing_the_second_time(
-        self, server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self, embedded_server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         for name, value in {
-            "MONGODB_URI": server.uri,
+            "MONGODB_URI": embedded_server.uri,
             "AGORA_DATA": str(tmp_path),
             "AGORA_DATABASE": f"seed_{uuid.uuid4().hex[:12]}",
             "AGORA_PASSWORD_HASH_TIME_COST": "1",
