@@ -22,7 +22,11 @@ from models.documents import DOCUMENTS
 from services.blog.discovery import DISCOVERY_CONSUMER
 from services.blog.pages import PAGE_CONSUMER
 from services.blog.reading import REFERENCE_CONSUMER
-from services.blog.views import ViewCounter
+from services.blog.views import post_views
+from services.ecommerce.catalog.pages import PRODUCT_PAGE_CONSUMER
+from services.ecommerce.catalog.reference import CATALOG_REFERENCE_CONSUMER
+from services.ecommerce.catalog.views import ProductViewCounter
+from services.ecommerce.pricing import PROMOTION_CONSUMER
 from services.indexes import IndexDrift, IndexService
 from services.live import LiveHub
 from services.pagination import CursorCodec
@@ -31,6 +35,16 @@ from services.settings import Settings
 log = structlog.get_logger(__name__)
 
 VERSION = "0.1.0"
+
+# What this process keeps, and forgets when another process changed it.
+_CACHES = [
+    REFERENCE_CONSUMER,
+    PAGE_CONSUMER,
+    DISCOVERY_CONSUMER,
+    CATALOG_REFERENCE_CONSUMER,
+    PRODUCT_PAGE_CONSUMER,
+    PROMOTION_CONSUMER,
+]
 
 
 def create_app(settings: Settings, *, database: Database | None = None) -> FastAPI:
@@ -48,8 +62,9 @@ def create_app(settings: Settings, *, database: Database | None = None) -> FastA
     app.state.settings = settings
     app.state.cursors = CursorCodec(settings.secret_bytes)
     app.state.given_database = database
-    app.state.views = ViewCounter(settings.secret_bytes)
-    app.state.live = LiveHub(listeners=[REFERENCE_CONSUMER, PAGE_CONSUMER, DISCOVERY_CONSUMER])
+    app.state.views = post_views(settings.secret_bytes)
+    app.state.product_views = ProductViewCounter(settings.secret_bytes)
+    app.state.live = LiveHub(listeners=_CACHES)
     errors.install(app)
     for router in [*ROUTERS, health.router]:
         app.router.routes.extend(router.routes)
@@ -79,7 +94,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
         app.state.database = app.state.given_database or await _open_database(app.state.settings, stack)
         app.state.index_drift = await _create_indexes()
-        await stack.enter_async_context(app.state.views.running(app.state.settings.views_flush_seconds))
+        for views in (app.state.views, app.state.product_views):
+            await stack.enter_async_context(views.running(app.state.settings.views_flush_seconds))
         await stack.enter_async_context(app.state.live.running(poll_seconds=app.state.settings.live_poll_seconds))
         yield
 

@@ -11,12 +11,12 @@ from beanie import PydanticObjectId
 from fastapi import Depends, Path, Query, Request
 
 from api.conditional import named_revision, required_revision
-from services.blog.views import Visit
 from services.errors import UnauthenticatedError
 from services.pagination import MAX_LIMIT, CursorCodec, PageRequest
 from services.settings import Settings
 from services.users.permissions import Permission, Viewer
 from services.users.sessions import ClientInfo
+from services.views import Visit
 
 
 async def _viewer(request: Request) -> Viewer | None:
@@ -82,6 +82,11 @@ async def _reader(request: Request) -> Reader:
     return Reader(state.viewer, Visit(request.app.state.views, state.client.address, state.client.user_agent))
 
 
+async def _product_visit(request: Request) -> Visit:
+    state = request.state
+    return Visit(request.app.state.product_views, state.client.address, state.client.user_agent)
+
+
 async def _page(
     page: Annotated[int, Query(ge=1, le=10_000, description="Page number, from 1")] = 1,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items per page")] = 20,
@@ -97,6 +102,7 @@ Client = Annotated[ClientInfo, Depends(_client)]
 OperationKey = Annotated[str, Depends(_operation_key)]
 """What a handler marked with `outside_transaction` keeps its effects under."""
 ThisReader = Annotated[Reader, Depends(_reader)]
+ProductVisitOf = Annotated[Visit, Depends(_product_visit)]
 Paging = Annotated[PageRequest, Depends(_page)]
 Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the stretch before")]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items to return")]

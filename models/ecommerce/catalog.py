@@ -215,7 +215,7 @@ class ProductVisit(AgoraDocument):
 
     visitor: str
     day: UtcDatetime
-    product_ids: list[PydanticObjectId] = Field(default_factory=list)  # the latest 30, each once
+    product_ids: list[PydanticObjectId] = Field(default_factory=list)  # the latest 30; one may be there twice
 
     class Settings:
         name = "product_visits"

@@ -7,6 +7,7 @@ from beanie import PydanticObjectId
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.ecommerce.catalog import AttributeKind, Dimensions, ProductStatus, RecommendationReason
+from models.ecommerce.reviews import ReviewRead
 from models.money import Currency, Money
 
 
@@ -130,18 +131,6 @@ class ProductSummary(Frozen):
     reviews_count: int
 
 
-class ReviewShown(Frozen):
-    """An approved review as the product's page shows it."""
-
-    id: PydanticObjectId
-    rating: int
-    title: str
-    content: str
-    is_verified: bool
-    helpful_count: int
-    created_at: datetime
-
-
 class RatingSummary(Frozen):
     """What approved reviews say in figures."""
 
@@ -163,7 +152,7 @@ class ProductRead(ProductSummary):
     views_count: int
     sales_count: int = Field(description="Pieces sold, less what came back")
     rating: RatingSummary
-    reviews: list[ReviewShown] = Field(description="The ten most helpful, then newest")
+    reviews: list[ReviewRead] = Field(description="The ten most helpful, then newest")
     related: list[ProductSummary] = Field(description="Up to four others of its category")
     created_at: datetime
     updated_at: datetime

@@ -28,7 +28,6 @@ from services.blog.reading import (
     to_summaries,
 )
 from services.blog.slugs import claim_slug, claim_slug_of_title
-from services.blog.views import Visit
 from services.blog.writing import (
     PostChanges,
     PostDraft,
@@ -41,6 +40,7 @@ from services.blog.writing import (
 from services.errors import InvalidStateError, PermissionDeniedError, PreconditionError
 from services.pagination import Page, PageRequest, page_of
 from services.users.permissions import Permission, Viewer
+from services.views import Visit
 
 _KEPT = [status.value for status in PostStatus if status is not PostStatus.TRASHED]
 _TAG_FIELDS = {"tag_ids", "tag_names"}

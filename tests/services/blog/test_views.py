@@ -6,9 +6,10 @@ from beanie import PydanticObjectId
 
 from models.blog.posts import Post, PostStatus, PostViews
 from models.database import Database
-from services.blog import views as views_module
+from services import views as views_module
 from services.blog.posts import PostService
-from services.blog.views import ViewCounter, Visit, is_bot
+from services.blog.views import post_views
+from services.views import ViewCounter, Visit, is_bot
 from tests.factories.blog import create_post
 
 SECRET = b"x" * 32
@@ -43,7 +44,7 @@ class TestIsBot:
 class TestCount:
     def test_blg_s7_same_visitor_counts_once_within_half_an_hour(self) -> None:
         """BLG-S7: the source counted every refresh."""
-        counter, post_id = ViewCounter(SECRET), PydanticObjectId()
+        counter, post_id = post_views(SECRET), PydanticObjectId()
         counted = [
             counter.count(post_id, address="203.0.113.7", user_agent=BROWSER, now=NOON + timedelta(minutes=minute))
             for minute in (0, 1, 29, 30, 31, 61)
@@ -52,19 +53,19 @@ class TestCount:
         assert counter.pending == 3
 
     def test_blg_s7_bots_do_not_count(self) -> None:
-        counter = ViewCounter(SECRET)
+        counter = post_views(SECRET)
         assert not counter.count(PydanticObjectId(), address="203.0.113.7", user_agent="Googlebot/2.1")
         assert counter.pending == 0
 
     def test_other_post_address_or_browser_counts(self) -> None:
-        counter, post_id = ViewCounter(SECRET), PydanticObjectId()
+        counter, post_id = post_views(SECRET), PydanticObjectId()
         assert counter.count(post_id, address="203.0.113.7", user_agent=BROWSER)
         assert counter.count(PydanticObjectId(), address="203.0.113.7", user_agent=BROWSER)
         assert counter.count(post_id, address="203.0.113.8", user_agent=BROWSER)
         assert counter.count(post_id, address="203.0.113.7", user_agent=BROWSER + " Edg/140")
 
     def test_memory_is_bounded(self) -> None:
-        counter, post_id = ViewCounter(SECRET, max_visitors=10), PydanticObjectId()
+        counter, post_id = post_views(SECRET, max_visitors=10), PydanticObjectId()
         for n in range(50):
             counter.count(post_id, address=f"visitor {n}", user_agent=BROWSER)
         assert len(counter._seen) == 10
@@ -72,7 +73,7 @@ class TestCount:
         assert counter.count(post_id, address="visitor 0", user_agent=BROWSER)
 
     def test_nothing_that_is_kept_names_a_visitor(self) -> None:
-        counter = ViewCounter(SECRET)
+        counter = post_views(SECRET)
         counter.count(PydanticObjectId(), address="203.0.113.7", user_agent=BROWSER)
         assert all(isinstance(key, bytes) and len(key) == 16 for key in counter._seen)
 
@@ -82,7 +83,7 @@ class TestFlush:
     async def test_blg_s7_sixty_visitors_count_sixty_and_one_counts_once(self) -> None:
         """Also when the flushes overlap with them and with each other."""
         for _ in range(5):
-            counter = ViewCounter(SECRET)
+            counter = post_views(SECRET)
             crowded, quiet = await create_post(status=PostStatus.PUBLISHED), await create_post(status=PostStatus.PUBLISHED)
 
             async def visit(n: int, counter: ViewCounter = counter, crowded: Post = crowded, quiet: Post = quiet) -> None:
@@ -98,7 +99,7 @@ class TestFlush:
 
     async def test_several_processes_add_up(self) -> None:
         post = await create_post(status=PostStatus.PUBLISHED)
-        counters = [ViewCounter(SECRET) for _ in range(10)]
+        counters = [post_views(SECRET) for _ in range(10)]
         for number, counter in enumerate(counters):
             for n in range(5):
                 counter.count(post.id, address=f"{number} {n}", user_agent=BROWSER, now=NOON)
@@ -108,7 +109,7 @@ class TestFlush:
 
     async def test_days_are_kept_apart(self) -> None:
         post = await create_post(status=PostStatus.PUBLISHED)
-        counter = ViewCounter(SECRET)
+        counter = post_views(SECRET)
         counter.count(post.id, address="a", user_agent=BROWSER, now=MIDNIGHT - timedelta(milliseconds=1))
         counter.count(post.id, address="a", user_agent=BROWSER, now=MIDNIGHT)
         counter.count(post.id, address="b", user_agent=BROWSER, now=NOON)
@@ -120,28 +121,28 @@ class TestFlush:
     async def test_more_posts_than_a_batch_are_all_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(views_module, "MAX_BATCH", 2)
         posts = [await create_post(status=PostStatus.PUBLISHED) for _ in range(5)]
-        counter = ViewCounter(SECRET)
+        counter = post_views(SECRET)
         for post in posts:
             counter.count(post.id, address="a", user_agent=BROWSER)
         assert await counter.flush() == 5
         assert [await _views(post.id) for post in posts] == [(1, [1])] * 5
 
     async def test_nothing_to_write_writes_nothing(self) -> None:
-        assert await ViewCounter(SECRET).flush() == 0
+        assert await post_views(SECRET).flush() == 0
 
     async def test_failed_flush_keeps_what_it_could_not_write(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(views_module, "MAX_BATCH", 1)
         posts = [await create_post(status=PostStatus.PUBLISHED) for _ in range(3)]
-        counter = ViewCounter(SECRET)
+        counter = post_views(SECRET)
         for post in posts:
             counter.count(post.id, address="a", user_agent=BROWSER)
         write, calls = views_module._write, []
 
-        async def failing(views: dict[views_module.Row, int]) -> None:
+        async def failing(counted: views_module.Counted, views: dict[views_module.Row, int]) -> None:
             calls.append(views)
             if len(calls) == 2:
                 raise ConnectionError("away")
-            await write(views)
+            await write(counted, views)
 
         monkeypatch.setattr(views_module, "_write", failing)
         with pytest.raises(ConnectionError):
@@ -154,11 +155,11 @@ class TestFlush:
 class TestRunning:
     async def test_flushes_by_itself_and_once_more_at_the_end(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
         post = await create_post(status=PostStatus.PUBLISHED)
-        counter = ViewCounter(SECRET)
+        counter = post_views(SECRET)
         write, written = views_module._write, asyncio.Event()
 
-        async def noted(views: dict[views_module.Row, int]) -> None:
-            await write(views)
+        async def noted(counted: views_module.Counted, views: dict[views_module.Row, int]) -> None:
+            await write(counted, views)
             written.set()
 
         monkeypatch.setattr(views_module, "_write", noted)
@@ -171,15 +172,15 @@ class TestRunning:
 
     async def test_outage_is_survived(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
         post = await create_post(status=PostStatus.PUBLISHED)
-        counter = ViewCounter(SECRET)
+        counter = post_views(SECRET)
         write, written = views_module._write, asyncio.Event()
         failures: list[object] = []
 
-        async def failing(views: dict[views_module.Row, int]) -> None:
+        async def failing(counted: views_module.Counted, views: dict[views_module.Row, int]) -> None:
             if len(failures) < 3:
                 failures.append(views)
                 raise ConnectionError("away")
-            await write(views)
+            await write(counted, views)
             written.set()
 
         monkeypatch.setattr(views_module, "_write", failing)
