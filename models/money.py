@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from decimal import Decimal
 from typing import Annotated, Any, Self
 
@@ -164,9 +165,10 @@ class Money(BaseModel):
         """For people to read: `$1,234.50`."""
         known = Locale.parse(locale)
         digits = digits_of(self.currency)
-        pattern = known.currency_formats["standard"]
+        pattern = copy(known.currency_formats["standard"])
+        pattern.frac_prec = (digits, digits)  # ISO 4217's; what CLDR would show differs for some
         value = Decimal(decimal_text(self.amount, self.currency))
-        return str(pattern.apply(value, known, currency=self.currency, currency_digits=False, force_frac=(digits, digits)))
+        return str(pattern.apply(value, known, currency=self.currency, currency_digits=False))
 
     def _same(self, other: "Money") -> "Money":
         if other.currency != self.currency:
