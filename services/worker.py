@@ -14,6 +14,8 @@ from models.events import Event
 from services.blog.anonymity import ANONYMITY_CONSUMER
 from services.blog.lifecycle import PublishingService
 from services.deadletters import DeadLetterService
+from services.ecommerce.abandonment import AbandonmentService, cart_reminder_consumer
+from services.ecommerce.erasure import CUSTOMER_ERASURE
 from services.ecommerce.mails import order_mail_consumer
 from services.events import Consumer, EventService
 from services.jobs import JobService, RecurringJob
@@ -36,6 +38,7 @@ def make_jobs(settings: Settings) -> list[RecurringJob]:
         RecurringJob("publish_due_posts", timedelta(seconds=10), _publish_due_posts),
         RecurringJob("purge_trashed_posts", timedelta(days=1), _purge_trashed_posts),
         RecurringJob("replay_dead_letters", timedelta(seconds=5), partial(_replay_dead_letters, make_consumers(settings))),
+        RecurringJob("mark_abandoned_carts", timedelta(minutes=5), partial(_mark_abandoned_carts, settings)),
         webhook_job(settings),
     ]
 
@@ -46,7 +49,9 @@ def make_consumers(settings: Settings) -> list[Consumer]:
     return [
         account_mail_consumer(settings, mailer),
         order_mail_consumer(settings, mailer),
+        cart_reminder_consumer(settings, mailer),
         ANONYMITY_CONSUMER,
+        CUSTOMER_ERASURE,
         WEBHOOK_CONSUMER,
     ]
 
@@ -57,6 +62,10 @@ async def _publish_due_posts() -> str:
 
 async def _replay_dead_letters(consumers: Sequence[Consumer]) -> str:
     return f"{await DeadLetterService.replay_requested(consumers)} events replayed"
+
+
+async def _mark_abandoned_carts(settings: Settings) -> str:
+    return f"{await AbandonmentService.mark_abandoned(settings=settings)} carts abandoned"
 
 
 async def _purge_trashed_posts() -> str:

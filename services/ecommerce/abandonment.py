@@ -6,6 +6,7 @@ from typing import Any
 from beanie import PydanticObjectId
 
 from models.base import now as present
+from models.base import to_milliseconds
 from models.database import Session, run_transaction
 from models.ecommerce.cart_reads import AbandonmentReport
 from models.ecommerce.carts import Cart, CartAbandonment
@@ -39,8 +40,7 @@ class AbandonmentService:
     async def mark_abandoned(*, settings: Settings, now: datetime | None = None) -> int:
         """Call every cart abandoned that nobody touched for `cart_idle_hours`; returns how many there were.
 
-        Once per idle spell, however many workers look: the next change by its owner ends the spell. One that fails does not stop
-        the rest; the longest idle come first.
+        Once per idle spell, however many workers look: the next change by its owner ends the spell. The longest idle come first.
         """
         now = now or present()
         idle_until = now - timedelta(hours=settings.cart_idle_hours)
@@ -62,6 +62,7 @@ class AbandonmentService:
         Raises PermissionDeniedError and ReportWindowError.
         """
         viewer.require(Permission.VIEW_REPORTS)
+        starts_at, ends_at = to_milliseconds(starts_at), to_milliseconds(ends_at)
         if not timedelta(0) < ends_at - starts_at <= timedelta(days=MAX_DAYS):
             raise ReportWindowError
         rows = await CartAbandonment.aggregate_rows(_report_pipeline(starts_at, ends_at))

@@ -1,7 +1,7 @@
 """Address books: what a customer keeps in theirs, and which address they ship to and are billed at by default."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from beanie import PydanticObjectId
 from pydantic import BaseModel, ConfigDict, Field
@@ -66,13 +66,16 @@ class NewAddress(BaseModel):
     is_default_billing: bool = Field(default=False, description="The first one that fits is anyway")
 
 
+_UNSET: dict[str, Any] = {}
+
+
 class AddressChanges(BaseModel):
     """What changes of an address; what is not set stays. The place is replaced as a whole."""
 
     model_config = ConfigDict(extra="forbid")
 
     kind: AddressKind = AddressKind.BOTH
-    address: PostalAddress = Field(default_factory=PostalAddress.model_construct)
+    address: PostalAddress = Field(default_factory=lambda: PostalAddress.model_construct(**_UNSET))
 
 
 class AddressService:
