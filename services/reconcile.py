@@ -12,6 +12,7 @@ from models.blog.comments import Comment, CommentStatus
 from models.blog.posts import Post, PostRevision, PostSlug, PostStatus, PostViews
 from models.blog.taxonomy import Category, Tag
 from models.database import DuplicateKeyError, Session, run_transaction
+from models.ecommerce.coupons import Coupon, CouponRedemption
 from models.social import Follow, Like, LikeKind
 from models.users import User
 
@@ -50,6 +51,7 @@ COUNTERS = (
     StoredCounter(Comment, "likes_count", Like, "subject_id", {"kind": LikeKind.COMMENT}),
     StoredCounter(Comment, "replies_count", Comment, "parent_id", _APPROVED),
     StoredCounter(Comment, "descendants_count", Comment, "ancestor_ids", _APPROVED, owner_is_list=True),
+    StoredCounter(Coupon, "usage_count", CouponRedemption, "coupon_id"),
 )
 
 

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from api.routes import auth, events, jobs, live, social, syndication, users, webhooks
 from api.routes.blog import categories, comments, discovery, likes, posts, revisions, tags
-from api.routes.ecommerce import reviews
+from api.routes.ecommerce import coupons, promotions, reviews, shipping, taxes
 
 ROUTERS: list[APIRouter] = [
     posts.router,
@@ -23,4 +23,8 @@ ROUTERS: list[APIRouter] = [
     jobs.router,
     events.router,
     reviews.router,
+    shipping.router,
+    coupons.router,
+    promotions.router,
+    taxes.router,
 ]

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Annotated, Self
 
 from beanie import PydanticObjectId
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from models.database import DuplicateKeyError, Session, after_commit, run_transaction
 from models.ecommerce.shipping import (
@@ -70,12 +70,16 @@ NO_SHIPPING = Carriage(NOTHING_SHIPPED, "Nothing to ship", 0)
 class WeightTierDraft(WeightTier):
     """A tier to be."""
 
+    model_config = ConfigDict(extra="forbid")
+
     up_to_grams: int = Field(ge=1, le=100_000_000)
     rate: MoneyInput
 
 
 class ShippingMethodDraft(ShippingMethod):
     """A method to be."""
+
+    model_config = ConfigDict(extra="forbid")
 
     code: MethodCode = Field(examples=["standard"])
     name: MethodName = Field(examples=["Standard"])

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Self
 
 from beanie import PydanticObjectId
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.database import DuplicateKeyError, Session, after_commit, run_transaction
 from models.ecommerce.taxes import STANDARD, TaxRate, TaxZone, TaxZoneRead
@@ -60,6 +60,8 @@ class TaxTable:
 
 class TaxRateDraft(TaxRate):
     """A rate to be."""
+
+    model_config = ConfigDict(extra="forbid")
 
     tax_class: TaxClass = Field(default=STANDARD, examples=["standard"])
     rate: BasisPoints
