@@ -10,7 +10,7 @@ from models.base import now as present
 from models.base import to_milliseconds
 from models.database import DuplicateKeyError, Session, duplicate_index, run_transaction
 from models.ecommerce.carts import Cart
-from models.ecommerce.orders import PAY_LATER, Order, OrderRead, OrderStatus, PaymentStatus
+from models.ecommerce.orders import Order, OrderRead, OrderStatus, PaymentStatus
 from models.payments import Payment, PaymentState
 from services.ecommerce.carts import CartHolder, CartService
 from services.ecommerce.checkout.buyers import Account, account_of, buyer_of, guest_account
@@ -24,11 +24,10 @@ from services.ecommerce.checkout.placement import (
     place,
 )
 from services.ecommerce.checkout.wishes import CheckoutDraft, PaymentTerms
-from services.ecommerce.orders.effects import order_owner, take_stock, variants_of
+from services.ecommerce.orders.effects import order_owner
 from services.ecommerce.orders.reading import (
     OrderAccess,
     OrderNotFoundError,
-    get_order_row,
     guest_order_token,
     read_order,
     to_order_read,
@@ -96,6 +95,8 @@ class CheckoutService:
         Raises what `place` raises, CartEmptyError, CartChangedError, UnknownGatewayError, UnknownMethodError, and
         PaymentDeclinedError, after which there is no order to speak of. An outcome that is not known yet is no error.
         """
+        if holder.viewer is not None and holder.guest is not None:
+            await CartService.merge(holder, settings=settings, now=now)
         placed = await find_placed(key) or await _place_cart(draft, holder, key, gateways, settings, now=now)
         if placed.payment is not None:
             await _execute(placed.payment, gateways=gateways, settings=settings, client_address=client_address, now=now)
@@ -124,10 +125,9 @@ class CheckoutService:
         PaymentDeclinedError.
         """
         gateway = gateways.choose(terms.payment_method.value, terms.gateway)
-        row = await get_order_row(order_id, access=access)
         moment = to_milliseconds(now or present())
         work = partial(_begin_payment, order_id, terms, access=access, key=key, gateway=gateway, now=moment)
-        payment = await run_transaction(work, hot=[order_id, *variants_of(Order.from_row(row))])
+        payment = await run_transaction(work, hot=[order_id])
         await _execute(payment, gateways=gateways, settings=settings, client_address=client_address, now=now)
         return to_order_read((await _reload(order_id)).row())
 
@@ -138,7 +138,7 @@ async def _place_cart(
     """Place the order of what lies in the cart; a twin of this request that was faster placed it for both."""
     moment = to_milliseconds(now or present())
     gateway = gateways.choose(draft.payment_method.value, draft.gateway)
-    cart = await CartService.find_for_checkout(holder.owner or "", now=moment)
+    cart = await CartService.find_for_checkout(holder, now=moment)
     account = guest_account(draft.email) if holder.viewer is None else await account_of(holder.viewer.user_id)
     number = await SequenceService.next_number(ORDER_PREFIX, now=moment)
     ticket = Ticket(key=key, number=number, terms=draft, gateway=gateway, source="shop", now=moment)
@@ -155,7 +155,7 @@ async def _place_cart(
 async def _place(
     ticket: Ticket, draft: CheckoutDraft, account: Account, holder: CartHolder, settings: Settings, session: Session
 ) -> Placed:
-    cart = await CartService.find_for_checkout(holder.owner or "", session=session, now=ticket.now)
+    cart = await CartService.find_for_checkout(holder, session=session, now=ticket.now)
     if draft.cart_revision is not None and draft.cart_revision != cart.revision:
         raise CartChangedError(cart.revision)
     buyer = await buyer_of(holder.viewer, account, settings=settings, session=session)
@@ -190,10 +190,7 @@ async def _begin_payment(
         raise OrderNotPayableError("This order was not paid in time.")
     if any(payment.state not in _OVER for payment in payments):
         raise OrderNotPayableError("A payment for this order is under way.")
-    fields: dict[str, object] = {"payment_method": terms.payment_method, "payment_status": PaymentStatus.PENDING}
-    if terms.payment_method in PAY_LATER and not order.is_stock_taken:
-        await take_stock(order, session=session, now=now)
-        fields |= {"is_stock_taken": True, "expires_at": None}
+    fields = {"payment_method": terms.payment_method, "payment_status": PaymentStatus.PENDING}
     # Written also where nothing changes: of two requests that pay one order at once, the later starts again and sees the first.
     order = await change_order(order, fields, session=session)
     return await PaymentService.create(

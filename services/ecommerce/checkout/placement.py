@@ -8,7 +8,7 @@ from beanie import PydanticObjectId
 
 from models.database import Session
 from models.ecommerce.carts import Cart
-from models.ecommerce.orders import PAY_LATER, Order, OrderLine, OrderStatus, PaymentMethod, PaymentStatus
+from models.ecommerce.orders import Order, OrderLine, OrderStatus, PaymentMethod, PaymentStatus
 from models.ecommerce.pricing import Quote
 from models.money import Money
 from models.payments import Payment
@@ -208,7 +208,7 @@ def _order(
     method = terms.payment_method if total else PaymentMethod.NONE
     if total and method is PaymentMethod.NONE:
         raise PaymentMethodNeededError
-    takes_stock = not total or method in PAY_LATER
+    is_free = not total
     order = Order(
         number=ticket.number,
         placement_key=ticket.key,
@@ -226,8 +226,9 @@ def _order(
         shipping_method=quote.shipping_method,
         source=ticket.source,
         customer_notes=terms.customer_notes,
-        is_stock_taken=takes_stock,
-        expires_at=None if takes_stock else now + timedelta(minutes=settings.reservation_minutes),
+        is_stock_taken=is_free,
+        # What is paid later is held as well, for the moment until its promise to pay has been looked at.
+        expires_at=None if is_free else now + timedelta(minutes=settings.reservation_minutes),
         placed_at=now,
         refunded=Money.zero(basket.currency),
     )

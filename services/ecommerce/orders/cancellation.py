@@ -83,7 +83,7 @@ async def cancel(order: Order, *, by: Mover, session: Session, now: datetime, re
         "points_earned": 0,
         "is_owing": order.is_owing or (order.payment_id is not None and order.payment_status not in _GONE),
     }
-    await _drop_unsent_payments(order, session=session, now=now)
+    await _drop_unsent_payments(order, by=by, session=session, now=now)
     return await move_order(order, OrderStatus.CANCELLED, by=by, session=session, now=now, reason=reason, fields=fields)
 
 
@@ -94,8 +94,8 @@ async def cancel_unpaid(order: Order, *, by: Mover, session: Session, now: datet
     return cancelled
 
 
-async def _drop_unsent_payments(order: Order, *, session: Session, now: datetime) -> None:
+async def _drop_unsent_payments(order: Order, *, by: Mover, session: Session, now: datetime) -> None:
     """Keep payments that no gateway has heard of from being sent. Nobody is told: the order knows."""
     for payment in await PaymentService.list_of(order_owner(order.id), session=session):
         if payment.state in (PaymentState.CREATED, PaymentState.IN_REVIEW):
-            await void_unsent(payment, listener=NobodyListens(), now=now)
+            await void_unsent(payment, listener=NobodyListens(), actor_id=by.user_id, now=now)

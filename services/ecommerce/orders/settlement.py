@@ -116,41 +116,44 @@ class OrderSettlement(PaymentListener):
             fields = {"payment_id": payment.id, "payment_status": status, "is_owing": True}
             late = await change_order(order, fields, session=session)
             await _note_update(late, payment, session=session)
-        elif order.payment_method in PAY_LATER and not is_captured:
-            fields = {"payment_id": payment.id, **_released(order)}  # a promise: it is packed as it is
-            await change_order(order, fields, session=session)
         elif order.status is OrderStatus.PENDING:
-            await self._confirm(order, payment, session=session, now=now)
+            await self._accept(order, payment, session=session, now=now)
         elif is_captured and order.payment_status is not PaymentStatus.COMPLETED:
-            fields = await self._paid(order, payment, session=session, now=now)
+            fields = await self._paid(order, payment, session=session)
             await _note_update(await change_order(order, fields, session=session), payment, session=session)
 
-    async def _confirm(self, order: Order, payment: Payment, *, session: Session, now: datetime) -> None:
+    async def _accept(self, order: Order, payment: Payment, *, session: Session, now: datetime) -> None:
+        """Take the stock and confirm. A promise to pay later takes the stock and leaves the order to the job."""
         by = Mover.gateway(payment.gateway)
+        is_captured = payment.state is PaymentState.CAPTURED
         try:
             await take_stock(order, session=session, now=now)
         except OutOfStockError:
             # The stock was let go when its time was over and somebody else has it. Nothing was written for this order yet.
             reason = "paid too late: out of stock"
             cancelled = await cancel(order, by=by, session=session, now=now, reason=reason)
-            status = PaymentStatus.COMPLETED if payment.state is PaymentState.CAPTURED else PaymentStatus.AUTHORISED
+            status = PaymentStatus.COMPLETED if is_captured else PaymentStatus.AUTHORISED
             fields = {"payment_id": payment.id, "payment_status": status, "is_owing": True}
             await change_order(cancelled, fields, session=session)
             return
-        fields = {"payment_id": payment.id, "payment_status": PaymentStatus.AUTHORISED}
-        if payment.state is PaymentState.CAPTURED:
-            fields = await self._paid(order, payment, session=session, now=now)
-        fields |= {"is_stock_taken": True, "expires_at": None, **_released(order)}
+        fields = {"payment_id": payment.id, "is_stock_taken": True, "expires_at": None, **_released(order)}
+        if is_captured:
+            fields |= await self._paid(order, payment, session=session)
+        elif order.payment_method in PAY_LATER:
+            await _note_update(await change_order(order, fields, session=session), payment, session=session)
+            return
+        else:
+            fields["payment_status"] = PaymentStatus.AUTHORISED
         await move_order(order, OrderStatus.CONFIRMED, by=by, session=session, now=now, reason="paid", fields=fields)
 
-    async def _paid(self, order: Order, payment: Payment, *, session: Session, now: datetime) -> dict[str, Any]:
+    async def _paid(self, order: Order, payment: Payment, *, session: Session) -> dict[str, Any]:
         """The fields of an order whose money was taken, once it is counted."""
         amount = Money(amount=payment.captured, currency=payment.amount.currency)
         points = await count_purchase(order, amount, session=session, settings=self._settings)
         return {
             "payment_id": payment.id,
             "payment_status": PaymentStatus.COMPLETED,
-            "paid_at": now,
+            "paid_at": payment.settled_at,
             "is_counted": True,
             "points_earned": points,
         }
@@ -161,7 +164,7 @@ async def _failed(order: Order, payment: Payment, *, session: Session, now: date
     if order.status is not OrderStatus.PENDING or order.payment_id is not None:
         return
     order = await change_order(order, {"payment_status": PaymentStatus.FAILED, **_released(order)}, session=session)
-    is_over = order.payment_method not in PAY_LATER and (order.expires_at is None or order.expires_at <= now)
+    is_over = order.expires_at is None or order.expires_at <= now
     if payment.key == checkout_payment_key(order.id) or is_over:
         by = Mover.gateway(payment.gateway)
         reason = f"payment failed: {payment.failure_code}"
