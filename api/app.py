@@ -26,10 +26,12 @@ from services.blog.views import post_views
 from services.ecommerce.catalog.pages import PRODUCT_PAGE_CONSUMER
 from services.ecommerce.catalog.reference import CATALOG_REFERENCE_CONSUMER
 from services.ecommerce.catalog.views import ProductViewCounter
+from services.ecommerce.orders.settlement import OrderSettlement
 from services.ecommerce.pricing import PROMOTION_CONSUMER
 from services.indexes import IndexDrift, IndexService
 from services.live import LiveHub
 from services.pagination import CursorCodec
+from services.payments.gateways import make_gateways
 from services.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -64,6 +66,8 @@ def create_app(settings: Settings, *, database: Database | None = None) -> FastA
     app.state.given_database = database
     app.state.views = post_views(settings.secret_bytes)
     app.state.product_views = ProductViewCounter(settings.secret_bytes)
+    app.state.gateways = make_gateways(settings)
+    app.state.payment_listener = OrderSettlement(settings)
     app.state.live = LiveHub(listeners=_CACHES)
     errors.install(app)
     for router in [*ROUTERS, health.router]:
@@ -93,6 +97,7 @@ class Agora(FastAPI):
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
         app.state.database = app.state.given_database or await _open_database(app.state.settings, stack)
+        stack.push_async_callback(app.state.gateways.close)
         app.state.index_drift = await _create_indexes()
         for views in (app.state.views, app.state.product_views):
             await stack.enter_async_context(views.running(app.state.settings.views_flush_seconds))

@@ -13,6 +13,8 @@ from fastapi import Depends, Path, Query, Request
 from api.conditional import named_revision, required_revision
 from services.errors import UnauthenticatedError
 from services.pagination import MAX_LIMIT, CursorCodec, PageRequest
+from services.payments.gateways import Gateways
+from services.payments.listeners import PaymentListener
 from services.settings import Settings
 from services.users.permissions import Permission, Viewer
 from services.users.sessions import ClientInfo
@@ -64,6 +66,16 @@ async def _client(request: Request) -> ClientInfo:
     return client
 
 
+async def _gateways(request: Request) -> Gateways:
+    gateways: Gateways = request.app.state.gateways
+    return gateways
+
+
+async def _listener(request: Request) -> PaymentListener:
+    listener: PaymentListener = request.app.state.payment_listener
+    return listener
+
+
 async def _operation_key(request: Request) -> str:
     key: str = request.state.operation_key
     return key
@@ -99,6 +111,9 @@ SignedIn = Annotated[Viewer, Depends(signed_in)]
 Config = Annotated[Settings, Depends(_settings)]
 Cursors = Annotated[CursorCodec, Depends(_cursors)]
 Client = Annotated[ClientInfo, Depends(_client)]
+GatewaysOf = Annotated[Gateways, Depends(_gateways)]
+ListenerOf = Annotated[PaymentListener, Depends(_listener)]
+"""Who is told when a payment or a refund moves."""
 OperationKey = Annotated[str, Depends(_operation_key)]
 """What a handler marked with `outside_transaction` keeps its effects under."""
 ThisReader = Annotated[Reader, Depends(_reader)]

@@ -1,10 +1,11 @@
 """Payments: what is to be paid, every word exchanged with a gateway about it, and what was given back."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from beanie import PydanticObjectId
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from models.base import AgoraDocument, UtcDatetime
@@ -180,3 +181,68 @@ class GatewayEvent(AgoraDocument):
         indexes = [
             IndexModel([("gateway", ASCENDING), ("event_id", ASCENDING)], name="gateway_event_unique", unique=True),
         ]
+
+
+class TransactionRead(BaseModel):
+    """One exchange with the gateway."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: PydanticObjectId
+    refund_id: PydanticObjectId | None
+    kind: TransactionKind
+    status: TransactionStatus
+    amount: Money
+    gateway_reference: str | None
+    gateway_data: dict[str, Any] = Field(description="What the gateway said, without secrets and card numbers")
+    duration_ms: int
+    created_at: datetime
+
+
+class RefundRead(BaseModel):
+    """Money given back, or on its way."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: PydanticObjectId
+    payment_id: PydanticObjectId
+    subject: str = Field(examples=["order:65f0c0ffee0ddba11ca7f00d"])
+    amount: Money
+    reason: str = Field(examples=["One piece came back"])
+    state: RefundState = Field(description="`pending` may mean that the gateway's answer was lost: it is asked about")
+    gateway_reference: str | None
+    failure_code: str | None
+    failure_message: str | None
+    actor_id: PydanticObjectId | None
+    created_at: datetime
+    settled_at: datetime | None
+
+
+class PaymentRead(BaseModel):
+    """One attempt to pay, as staff see it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: PydanticObjectId
+    subject: str = Field(description="What is paid", examples=["order:65f0c0ffee0ddba11ca7f00d"])
+    amount: Money
+    captured: Money = Field(description="What was taken")
+    refunded: Money = Field(description="What was given back of it")
+    refundable: Money = Field(description="What can still be given back: captured, less refunds done and under way")
+    method: str = Field(examples=["card"])
+    gateway: str = Field(examples=["stripe"])
+    gateway_reference: str | None
+    instrument: str | None = Field(examples=["visa ****4242"])
+    state: PaymentState = Field(description="`processing` means that the outcome is not known yet: it is asked about")
+    operation: PaymentOperation | None = Field(description="Under way at the gateway, or of unknown outcome")
+    failure_code: str | None
+    failure_message: str | None
+    created_at: datetime
+    settled_at: datetime | None
+
+
+class PaymentDetail(PaymentRead):
+    """One attempt to pay with everything that was exchanged about it."""
+
+    transactions: list[TransactionRead] = Field(description="Oldest first")
+    refunds: list[RefundRead] = Field(description="Oldest first")

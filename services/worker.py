@@ -17,9 +17,11 @@ from services.deadletters import DeadLetterService
 from services.ecommerce.abandonment import AbandonmentService, cart_reminder_consumer
 from services.ecommerce.erasure import CUSTOMER_ERASURE
 from services.ecommerce.mails import order_mail_consumer
+from services.ecommerce.orders.settlement import OrderSettlement
 from services.events import Consumer, EventService
 from services.jobs import JobService, RecurringJob
 from services.mail import make_mailer
+from services.payments.jobs import payment_resolver
 from services.settings import Settings
 from services.users.mails import account_mail_consumer
 from services.webhooks.pump import WEBHOOK_CONSUMER, webhook_job
@@ -40,6 +42,7 @@ def make_jobs(settings: Settings) -> list[RecurringJob]:
         RecurringJob("replay_dead_letters", timedelta(seconds=5), partial(_replay_dead_letters, make_consumers(settings))),
         RecurringJob("mark_abandoned_carts", timedelta(minutes=5), partial(_mark_abandoned_carts, settings)),
         webhook_job(settings),
+        payment_resolver(settings, OrderSettlement(settings)),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from api.routes import auth, events, jobs, live, social, syndication, users, webhooks
+from api.routes import auth, events, fraud, jobs, live, payments, social, syndication, users, webhooks
 from api.routes.blog import categories, comments, discovery, likes, posts, revisions, tags
 from api.routes.ecommerce import coupons, promotions, reviews, shipping, taxes
 
@@ -27,4 +27,6 @@ ROUTERS: list[APIRouter] = [
     coupons.router,
     promotions.router,
     taxes.router,
+    payments.router,
+    fraud.router,
 ]

@@ -14,7 +14,7 @@ from models.payments import Payment, PaymentState
 MAX_RULES = 200
 MAX_COUNT = 1000  # how far declines and payments are counted
 
-_WINDOWED = frozenset(
+WINDOWED_FIELDS = frozenset(
     {
         FraudField.DECLINES_OF_CUSTOMER,
         FraudField.DECLINES_OF_ADDRESS,
@@ -22,8 +22,8 @@ _WINDOWED = frozenset(
         FraudField.PAYMENTS_OF_ADDRESS,
     }
 )
-_NUMERIC = _WINDOWED | {FraudField.AMOUNT, FraudField.ACCOUNT_AGE_HOURS}
-_ORDERED = frozenset({FraudOperator.ABOVE, FraudOperator.AT_LEAST, FraudOperator.BELOW})
+NUMERIC_FIELDS = WINDOWED_FIELDS | {FraudField.AMOUNT, FraudField.ACCOUNT_AGE_HOURS}
+ORDERING_OPERATORS = frozenset({FraudOperator.ABOVE, FraudOperator.AT_LEAST, FraudOperator.BELOW})
 
 
 def _above(amount: str) -> FraudCondition:
@@ -98,7 +98,7 @@ async def _fits(conditions: Sequence[FraudCondition], case: _Case) -> bool:
 def _holds(condition: FraudCondition, value: str | Decimal) -> bool:
     if isinstance(value, Decimal):
         wanted = [Decimal(text) for text in condition.values]
-        if condition.operator in _ORDERED:
+        if condition.operator in ORDERING_OPERATORS:
             return _compares(condition.operator, value, wanted[0])
         return (value in wanted) == (condition.operator is FraudOperator.IS)
     return (value.casefold() in {text.casefold() for text in condition.values}) == (condition.operator is FraudOperator.IS)
@@ -112,7 +112,7 @@ def _compares(operator: FraudOperator, value: Decimal, limit: Decimal) -> bool:
 
 async def _value(condition: FraudCondition, case: _Case) -> str | Decimal:
     payment = case.payment
-    if condition.field in _WINDOWED:
+    if condition.field in WINDOWED_FIELDS:
         key = (condition.field, condition.window_minutes)
         if key not in case.counts:
             case.counts[key] = await _count(*key, case)

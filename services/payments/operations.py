@@ -3,11 +3,14 @@
 from datetime import datetime
 from functools import partial
 
+from beanie import PydanticObjectId
+
 from models.base import now as present
 from models.database import Session, run_transaction
 from models.fraud import FraudReview, FraudReviewState
 from models.money import Money
 from models.payments import Payment, PaymentOperation, PaymentState, TransactionKind
+from services.audit import AuditService
 from services.errors import InvalidStateError, RuleViolatedError, UnprocessableError
 from services.payments.charging import flight_time
 from services.payments.exchanges import exchange
@@ -69,7 +72,14 @@ def require_amount(amount: Money, payment: Payment) -> None:
 
 
 async def begin_operation(
-    payment: Payment, operation: PaymentOperation, amount: Money, *, key: str, settings: Settings, now: datetime
+    payment: Payment,
+    operation: PaymentOperation,
+    amount: Money,
+    *,
+    key: str,
+    settings: Settings,
+    now: datetime,
+    actor_id: PydanticObjectId | None,
 ) -> Payment | None:
     """The payment with the operation written onto it, for one caller; None when this very operation was done before.
 
@@ -83,7 +93,16 @@ async def begin_operation(
         "checks_count": 0,
     }
     query = {"_id": payment.id, "state": PaymentState.AUTHORISED, "operation": None, "operation_key": {"$ne": key}}
-    begun = await Payment.change(query, {"$set": facts})
+
+    async def begin(session: Session) -> Payment | None:
+        begun = await Payment.change(query, {"$set": facts}, session=session)
+        if begun is not None:
+            details = {"amount": str(amount)}
+            subject = f"payment:{payment.id}"
+            await AuditService.record(session, f"payment.{operation}", subject=subject, actor_id=actor_id, details=details)
+        return begun
+
+    begun = await run_transaction(begin, hot=[payment.id])
     if begun is not None:
         return begun
     current = await load_payment(payment.id)
@@ -135,7 +154,9 @@ async def send_operation(payment: Payment, *, gateways: Gateways, listener: Paym
     return await Payment.change(query, {"$set": {"check_at": soon, "checks_count": 0}}) or settled
 
 
-async def void_unsent(payment: Payment, *, listener: PaymentListener, now: datetime) -> Payment | None:
+async def void_unsent(
+    payment: Payment, *, listener: PaymentListener, now: datetime, actor_id: PydanticObjectId | None = None
+) -> Payment | None:
     """Void a payment no gateway has heard of yet, out of its review if it waits for one; None when it has moved on."""
 
     async def void(session: Session) -> Payment | None:
@@ -146,7 +167,8 @@ async def void_unsent(payment: Payment, *, listener: PaymentListener, now: datet
             return None
         closed = {"state": FraudReviewState.REJECTED, "decided_at": now, "note": "The payment was voided."}
         await FraudReview.change({"payment_id": payment.id, "state": FraudReviewState.OPEN}, {"$set": closed}, session=session)
-        await announce(moved, session=session, listener=listener)
+        await AuditService.record(session, "payment.void", subject=f"payment:{payment.id}", actor_id=actor_id)
+        await announce(moved, session=session, listener=listener, actor_id=actor_id)
         return moved
 
     return await run_transaction(void, hot=[payment.id])

@@ -133,6 +133,7 @@ class PaymentService:
         settings: Settings,
         amount: Money | None = None,
         now: datetime | None = None,
+        actor_id: PydanticObjectId | None = None,
     ) -> Payment:
         """Take what was authorised, or a part of it, after which the rest is let go; the payment as it then is.
 
@@ -145,7 +146,9 @@ class PaymentService:
         if amount > payment.amount:
             raise CaptureTooLargeError(payment.amount)
         moment = now or present()
-        begun = await begin_operation(payment, PaymentOperation.CAPTURE, amount, key=key, settings=settings, now=moment)
+        begun = await begin_operation(
+            payment, PaymentOperation.CAPTURE, amount, key=key, settings=settings, now=moment, actor_id=actor_id
+        )
         return await _carry_out(payment, begun, gateways=gateways, listener=listener, settings=settings, now=now)
 
     @staticmethod
@@ -157,6 +160,7 @@ class PaymentService:
         listener: PaymentListener,
         settings: Settings,
         now: datetime | None = None,
+        actor_id: PydanticObjectId | None = None,
     ) -> Payment:
         """Let go what was authorised, or give up a payment that was not sent yet; the payment as it then is.
 
@@ -165,10 +169,12 @@ class PaymentService:
         payment = await load_payment(payment_id)
         moment = now or present()
         if payment.state in (PaymentState.CREATED, PaymentState.IN_REVIEW):
-            voided = await void_unsent(payment, listener=listener, now=moment)
+            voided = await void_unsent(payment, listener=listener, now=moment, actor_id=actor_id)
             if voided is not None:
                 return voided
-        begun = await begin_operation(payment, PaymentOperation.VOID, payment.amount, key=key, settings=settings, now=moment)
+        begun = await begin_operation(
+            payment, PaymentOperation.VOID, payment.amount, key=key, settings=settings, now=moment, actor_id=actor_id
+        )
         return await _carry_out(payment, begun, gateways=gateways, listener=listener, settings=settings, now=now)
 
     @staticmethod
