@@ -71,9 +71,9 @@ async def consumer(inbox: tuple[Inbox, int], settings: Settings, database: Datab
     return order_mail_consumer(configured, SmtpMailer(configured))
 
 
-async def record(type: EventType, subject: str, **payload: Any) -> Event:
+async def record(type: EventType, about: str, **payload: Any) -> Event:
     async def work(session: Session) -> Event:
-        return await EventService.record(session, type, subject, payload=payload)
+        return await EventService.record(session, type, about, payload=payload)
 
     return await run_transaction(work)
 
