@@ -15,10 +15,13 @@ from services.blog.anonymity import ANONYMITY_CONSUMER
 from services.blog.lifecycle import PublishingService
 from services.deadletters import DeadLetterService
 from services.ecommerce.abandonment import AbandonmentService, cart_reminder_consumer
+from services.ecommerce.catalog.recommendations import RecommendationService
+from services.ecommerce.catalog.stock import AVAILABILITY_CONSUMER
 from services.ecommerce.erasure import CUSTOMER_ERASURE
 from services.ecommerce.mails import order_mail_consumer
 from services.ecommerce.orders.settlement import OrderSettlement
 from services.events import Consumer, EventService
+from services.inventory.reservations import ReservationService
 from services.jobs import JobService, RecurringJob
 from services.mail import make_mailer
 from services.payments.jobs import payment_resolver
@@ -41,6 +44,8 @@ def make_jobs(settings: Settings) -> list[RecurringJob]:
         RecurringJob("purge_trashed_posts", timedelta(days=1), _purge_trashed_posts),
         RecurringJob("replay_dead_letters", timedelta(seconds=5), partial(_replay_dead_letters, make_consumers(settings))),
         RecurringJob("mark_abandoned_carts", timedelta(minutes=5), partial(_mark_abandoned_carts, settings)),
+        RecurringJob("expire_reservations", timedelta(seconds=20), _expire_reservations),
+        RecurringJob("rebuild_recommendations", timedelta(hours=6), _rebuild_recommendations),
         webhook_job(settings),
         payment_resolver(settings, OrderSettlement(settings)),
     ]
@@ -55,6 +60,7 @@ def make_consumers(settings: Settings) -> list[Consumer]:
         cart_reminder_consumer(settings, mailer),
         ANONYMITY_CONSUMER,
         CUSTOMER_ERASURE,
+        AVAILABILITY_CONSUMER,
         WEBHOOK_CONSUMER,
     ]
 
@@ -69,6 +75,14 @@ async def _replay_dead_letters(consumers: Sequence[Consumer]) -> str:
 
 async def _mark_abandoned_carts(settings: Settings) -> str:
     return f"{await AbandonmentService.mark_abandoned(settings=settings)} carts abandoned"
+
+
+async def _expire_reservations() -> str:
+    return f"{await ReservationService.expire_due()} reservations expired"
+
+
+async def _rebuild_recommendations() -> str:
+    return f"recommendations for {await RecommendationService.rebuild()} products"
 
 
 async def _purge_trashed_posts() -> str:

@@ -2,9 +2,10 @@
 
 from fastapi import APIRouter
 
-from api.routes import auth, events, fraud, jobs, live, payments, social, syndication, users, webhooks
+from api.routes import auth, events, fraud, inventory, jobs, live, payments, social, syndication, users, webhooks
 from api.routes.blog import categories, comments, discovery, likes, posts, revisions, tags
-from api.routes.ecommerce import coupons, promotions, reviews, shipping, taxes
+from api.routes.ecommerce import addresses, attributes, cart, coupons, customers, products, promotions, reviews, shipping, taxes
+from api.routes.ecommerce import categories as product_categories
 
 ROUTERS: list[APIRouter] = [
     posts.router,
@@ -13,6 +14,9 @@ ROUTERS: list[APIRouter] = [
     discovery.router,
     categories.router,
     tags.router,
+    products.router,
+    product_categories.router,
+    attributes.router,
     social.router,
     auth.router,
     *users.ROUTERS,
@@ -29,4 +33,8 @@ ROUTERS: list[APIRouter] = [
     taxes.router,
     payments.router,
     fraud.router,
+    *cart.ROUTERS,
+    customers.router,
+    *inventory.ROUTERS,
+    addresses.router,
 ]

@@ -221,7 +221,9 @@ class ProductVisit(AgoraDocument):
         name = "product_visits"
         indexes = [
             IndexModel([("visitor", ASCENDING)], name="visitor_unique", unique=True),
-            # The batch's window; and rubbish goes by itself.
+            # Who looked at a product, for the batch.
+            IndexModel([("product_ids", ASCENDING), ("_id", DESCENDING)], name="product_newest"),
+            # Rubbish goes by itself.
             IndexModel([("day", ASCENDING)], name="day_ttl", expireAfterSeconds=45 * 86_400),
         ]
 
@@ -239,15 +241,18 @@ class RecommendedProduct(BaseModel):
 
 
 class ProductRecommendation(AgoraDocument):
-    """What goes with one product, best first: made by the batch, read with the product."""
+    """What goes with one product, best first: made by the batch, read with the product.
+
+    `updated_at` is when a batch last wrote it; what a batch has not written is dropped at its end.
+    """
 
     product_id: PydanticObjectId
     items: list[RecommendedProduct]
-    run_id: PydanticObjectId  # of the batch that wrote it; rows of older ones are dropped at its end
 
     class Settings:
         name = "product_recommendations"
         indexes = [
             IndexModel([("product_id", ASCENDING)], name="product_unique", unique=True),
-            IndexModel([("run_id", ASCENDING)], name="run"),
+            # What the last batch left behind.
+            IndexModel([("updated_at", ASCENDING)], name="updated"),
         ]

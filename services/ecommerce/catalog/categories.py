@@ -33,6 +33,8 @@ from services.users.permissions import Permission, Viewer
 
 MAX_DEPTH = 8  # levels of the tree
 MAX_SLUG = 60
+RESERVED_SLUGS = frozenset({"manage"})
+"""Slugs that would hide a route of the same path."""
 _TREE = "product_category_tree"
 
 Title = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
@@ -124,6 +126,8 @@ class ProductCategoryService:
         slug = draft.slug or slug_of(draft.name, max_length=MAX_SLUG)
         if not slug:
             raise InvalidProductCategoryError("A category's name needs a letter or digit, or a slug beside it.")
+        if slug in RESERVED_SLUGS:
+            raise ProductCategoryTakenError(slug)
 
         async def work(session: Session) -> ProductCategory:
             await _lock_tree(session)
@@ -178,6 +182,8 @@ class ProductCategoryService:
         InvalidProductCategoryError, PreconditionError.
         """
         viewer.require(Permission.MANAGE_CATALOG)
+        if "slug" in changes.model_fields_set and changes.slug in RESERVED_SLUGS:
+            raise ProductCategoryTakenError(changes.slug)
 
         async def work(session: Session) -> ProductCategory:
             await _lock_tree(session)

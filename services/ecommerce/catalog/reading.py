@@ -1,5 +1,6 @@
 """How stored products become what is answered: the fields to ask for, and the read models made of them."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -99,3 +100,8 @@ def active_variants(row: Row) -> list[Variant]:
 
 def _shown_value(value: str | int | bool) -> str | bool:
     return value if isinstance(value, bool) else attribute_text(value)
+
+
+def stamp_of(product: ProductEdit) -> str:
+    """The ETag's second half: moves whenever anything shown does; the content moves the revision."""
+    return hashlib.blake2b(product.model_dump_json().encode(), digest_size=8).hexdigest()

@@ -7,6 +7,7 @@ no more than sorting and counting need; the few rows of the page are read again 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -53,12 +54,12 @@ class ProductSort(StrEnum):
 
 
 class InvalidFilterError(UnprocessableError):
-    """A filter names no attribute that products can be filtered by, has no value, or there are too many."""
+    """A filter is no `code:value` of an attribute that is a facet, no price, or one of too many."""
 
     code = "invalid_filter"
 
     def __init__(self, given: str) -> None:
-        super().__init__("A filter is `code:value` of an attribute that is a facet, and there are at most 20 of a kind.")
+        super().__init__("Attributes are filtered as `code:value`, prices by amounts of the currency, by 20 of a kind at most.")
         self.given = given
 
 
@@ -144,6 +145,16 @@ class ProductSearchService:
             return found.model_dump_json().encode()
 
         return await _pages.get_or_load((wanted, sort, page, facets), load)
+
+
+def price_limit(amount: Decimal | None, currency: str) -> Money | None:
+    """A bound of the price filter. Raises InvalidFilterError for more digits than the currency has."""
+    if amount is None:
+        return None
+    try:
+        return Money.of(amount, currency)
+    except ValueError as error:
+        raise InvalidFilterError(str(amount)) from error
 
 
 def forget_searches(_: PydanticObjectId | None = None) -> None:

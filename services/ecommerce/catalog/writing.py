@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal, Self
 
 from beanie import PydanticObjectId
-from pydantic import BaseModel, Field, StrictBool, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, model_validator
 
 from models.ecommerce.catalog import (
     AttributeDefinition,
@@ -79,6 +79,8 @@ class InvalidAttributeError(RuleViolatedError):
 class ImageDraft(BaseModel):
     """A picture of a product. Of several one is the primary; the first, when none says so."""
 
+    model_config = ConfigDict(extra="forbid")
+
     url: WebLink = Field(examples=["https://images.example.com/shirt.jpg"])
     alt: Annotated[str, StringConstraints(max_length=200)] = Field(default="", examples=["A linen shirt on a hanger"])
     is_primary: bool = False
@@ -94,6 +96,8 @@ class DimensionsDraft(Dimensions):
 
 class VariantDraft(BaseModel):
     """What is put into a cart. `id` keeps an existing variant; without one it is new."""
+
+    model_config = ConfigDict(extra="forbid")
 
     id: PydanticObjectId | None = None
     sku: Sku = Field(examples=["SHIRT-L-BLUE"])
@@ -128,8 +132,10 @@ class VariantDraft(BaseModel):
         return self
 
 
-class AttributeDraft(BaseModel):
+class ProductAttributeDraft(BaseModel):
     """One property of a product. Several of one code stand for several values."""
+
+    model_config = ConfigDict(extra="forbid")
 
     code: Code = Field(examples=["color"])
     value: StrictBool | Annotated[str, StringConstraints(min_length=1, max_length=200)] = Field(
@@ -147,7 +153,7 @@ class ProductDraft(BaseModel):
     category_id: PydanticObjectId | None = None
     brand: Brand = ""
     tags: Annotated[list[TagText], Field(max_length=MAX_TAGS)] = []
-    attributes: Annotated[list[AttributeDraft], Field(max_length=MAX_ATTRIBUTES)] = []
+    attributes: Annotated[list[ProductAttributeDraft], Field(max_length=MAX_ATTRIBUTES)] = []
     option_names: Annotated[list[OptionName], Field(max_length=MAX_OPTIONS)] = Field(default=[], examples=[["Size", "Colour"]])
     variants: Annotated[list[VariantDraft], Field(min_length=1, max_length=MAX_VARIANTS)]
     images: Annotated[list[ImageDraft], Field(max_length=MAX_IMAGES)] = []
@@ -172,7 +178,7 @@ class ProductChanges(BaseModel):
     category_id: PydanticObjectId | None = None
     brand: Brand = Field(default_factory=str)
     tags: Annotated[list[TagText], Field(max_length=MAX_TAGS)] = Field(default_factory=list)
-    attributes: Annotated[list[AttributeDraft], Field(max_length=MAX_ATTRIBUTES)] = Field(default_factory=list)
+    attributes: Annotated[list[ProductAttributeDraft], Field(max_length=MAX_ATTRIBUTES)] = Field(default_factory=list)
     option_names: Annotated[list[OptionName], Field(max_length=MAX_OPTIONS)] = Field(default_factory=list)
     variants: Annotated[list[VariantDraft], Field(min_length=1, max_length=MAX_VARIANTS)] = Field(default_factory=list)
     images: Annotated[list[ImageDraft], Field(max_length=MAX_IMAGES)] = Field(default_factory=list)
@@ -241,7 +247,9 @@ def check_variants(variants: Sequence[Variant], option_names: Sequence[str]) -> 
         raise InvalidProductError("variants", "two have the same options.")
 
 
-def to_attributes(drafts: Sequence[AttributeDraft], definitions: Mapping[str, AttributeDefinition]) -> list[AttributeValue]:
+def to_attributes(
+    drafts: Sequence[ProductAttributeDraft], definitions: Mapping[str, AttributeDefinition]
+) -> list[AttributeValue]:
     """The values to store, each once, in their order. Raises InvalidAttributeError."""
     values: dict[tuple[str, str | int | bool], AttributeValue] = {}
     for draft in drafts:
