@@ -37,4 +37,7 @@ ROUTERS: list[APIRouter] = [
     customers.router,
     *inventory.ROUTERS,
     addresses.router,
+    *cart.ROUTERS,
+    customers.router,
+    addresses.router,
 ]

@@ -13,7 +13,13 @@ from tests.api.samples import BY_SEGMENT
 from tests.api.world import Operation, World
 
 ABSENT_ID = "65f0c0ffee0ddba11ca7f00d"
-_ABSENT = {"number": "1", "username": "nobody-at-all", "slug": "nothing-of-this-name", "gateway": "no-such-gateway"}
+_ABSENT = {
+    "number": "1",
+    "username": "nobody-at-all",
+    "slug": "nothing-of-this-name",
+    "gateway": "no-such-gateway",
+    "kind": "shipping",
+}
 
 
 @dataclass(frozen=True)
