@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from api.dependencies import (
     Allowed,
@@ -28,7 +28,7 @@ from services.payments.port import GatewayUnavailableError, InvalidWebhookError
 from services.payments.reconciliation import InvalidSpanError, ReconciliationReport, ReconciliationService
 from services.payments.refunds import RefundKeyReusedError, RefundTooLargeError
 from services.payments.settlement import PaymentNotFoundError
-from services.payments.webhooks import GatewayWebhookService
+from services.payments.webhooks import GatewayNotFoundError, GatewayWebhookService
 from services.users.permissions import Permission, Viewer
 
 router = make_router("/payments", "Payments")
@@ -165,8 +165,10 @@ async def list_payment_refunds(payment_id: ObjectIdPath, viewer: Cashier) -> lis
     return await PaymentDeskService.list_refunds(payment_id, viewer=viewer)
 
 
-@router.post("/webhooks/{gateway}", status_code=204, responses=refuses(UnknownGatewayError, InvalidWebhookError))
-async def receive_gateway_webhook(gateway: str, request: Request, gateways: GatewaysOf, listener: ListenerOf) -> Response:
+@router.post("/webhooks/{gateway}", status_code=204, responses=refuses(GatewayNotFoundError, InvalidWebhookError))
+async def receive_gateway_webhook(
+    gateway: Annotated[str, Path(max_length=40)], request: Request, gateways: GatewaysOf, listener: ListenerOf
+) -> Response:
     """For gateways alone: what became of a payment or a refund, signed. Sent twice it counts once."""
     await GatewayWebhookService.receive(
         gateway, headers=request.headers, body=await request.body(), gateways=gateways, listener=listener

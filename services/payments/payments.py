@@ -141,7 +141,7 @@ class PaymentService:
         is not known yet. Raises PaymentStateError, CaptureTooLargeError, InvalidAmountError and GatewayRefusedError.
         """
         payment = await load_payment(payment_id)
-        amount = amount or payment.amount
+        amount = payment.amount if amount is None else amount  # an amount of zero is false, and wrong
         require_amount(amount, payment)
         if amount > payment.amount:
             raise CaptureTooLargeError(payment.amount)

@@ -88,7 +88,7 @@ class ReconciliationService:
         Raises PermissionDeniedError, UnknownGatewayError, InvalidSpanError, GatewayUnavailableError and OverloadedError.
         """
         viewer.require(Permission.MANAGE_PAYMENTS)
-        if not timedelta(0) < until - since <= LONGEST_SPAN:
+        if not (2000 <= since.year <= 9000 and timedelta(0) < until - since <= LONGEST_SPAN):
             raise InvalidSpanError
         asked = gateways.get(gateway)
         async with heavy_work():

@@ -9,11 +9,21 @@ from beanie import PydanticObjectId
 from models.base import now as present
 from models.database import DuplicateKeyError, duplicate_index
 from models.payments import GatewayEvent, Payment, Refund, TransactionKind
+from services.errors import NotFoundError
 from services.payments.exchanges import Exchange
 from services.payments.gateways import Gateways
 from services.payments.listeners import PaymentListener
 from services.payments.port import GatewayNotice, GatewayResult, ReportKind
 from services.payments.settlement import load_payment, settle_payment, settle_refund
+
+
+class GatewayNotFoundError(NotFoundError):
+    """There is no gateway of that name here that could send webhooks."""
+
+    code = "gateway_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__("gateway", name)
 
 
 class GatewayWebhookService:
@@ -30,8 +40,10 @@ class GatewayWebhookService:
         """Let a gateway's word take its effect, once; False when it had before.
 
         The event is written in the transaction of its effect, so that a failure in between leaves it to be sent again. An event
-        about nothing of ours is kept as well. Raises UnknownGatewayError and InvalidWebhookError, and changes nothing then.
+        about nothing of ours is kept as well. Raises GatewayNotFoundError and InvalidWebhookError, and changes nothing then.
         """
+        if not gateways.has(gateway):
+            raise GatewayNotFoundError(gateway)
         notice = gateways.get(gateway).read_webhook(headers, body)
         if await GatewayEvent.find_row({"gateway": gateway, "event_id": notice.event_id}, {"_id": 1}) is not None:
             return False
