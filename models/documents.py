@@ -24,7 +24,7 @@ from models.ecommerce.taxes import TaxZone
 from models.events import Checkpoint, DeadLetter, Event
 from models.fraud import FraudReview, FraudRule
 from models.idempotency import IdempotentAnswer
-from models.inventory.moving import StockTransfer, Stocktake, StocktakeCount
+from models.inventory.moving import Stocktake, StocktakeCount, StockTransfer
 from models.inventory.purchasing import PurchaseOrder, Supplier
 from models.inventory.stock import Reservation, StockLevel, StockLocation, StockMovement
 from models.jobs import Job

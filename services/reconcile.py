@@ -15,6 +15,10 @@ from models.database import DuplicateKeyError, Session, run_transaction
 from models.ecommerce.coupons import Coupon, CouponRedemption
 from models.social import Follow, Like, LikeKind
 from models.users import User
+from services.drift import Drift
+from services.inventory.checks import is_stock, repair_stock, stock_drift
+
+__all__ = ["COUNTERS", "Drift", "ReconcileService", "StoredCounter", "recount_pipeline"]
 
 BATCH = 500  # documents compared at a time: what bounds the memory of a run
 
@@ -55,17 +59,6 @@ COUNTERS = (
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Drift:
-    """One place where what is stored is not what follows from the rest."""
-
-    collection: str
-    id: PydanticObjectId
-    field: str
-    stored: int | str | None
-    counted: int | str
-
-
 class ReconcileService:
     @staticmethod
     async def drift() -> AsyncIterator[Drift]:
@@ -79,10 +72,14 @@ class ReconcileService:
                 yield row
         async for row in _structure_drift():
             yield row
+        async for row in stock_drift():
+            yield row
 
     @staticmethod
     async def repair(row: Drift) -> bool:
         """Store what was counted; false when the place has changed since it was reported, and is then left alone."""
+        if is_stock(row):
+            return await repair_stock(row)
         if row.collection == Post.Settings.name and row.field == "slug":
             return await _claim_slug(row)
         if row.collection == Post.Settings.name and row.field == "revision":

@@ -4,7 +4,21 @@ from fastapi import APIRouter
 
 from api.routes import auth, events, fraud, inventory, jobs, live, payments, social, syndication, users, webhooks
 from api.routes.blog import categories, comments, discovery, likes, posts, revisions, tags
-from api.routes.ecommerce import addresses, attributes, cart, coupons, customers, products, promotions, reviews, shipping, taxes
+from api.routes.ecommerce import (
+    addresses,
+    attributes,
+    cart,
+    checkout,
+    coupons,
+    customers,
+    orderdesk,
+    orders,
+    products,
+    promotions,
+    reviews,
+    shipping,
+    taxes,
+)
 from api.routes.ecommerce import categories as product_categories
 
 ROUTERS: list[APIRouter] = [
@@ -34,10 +48,10 @@ ROUTERS: list[APIRouter] = [
     payments.router,
     fraud.router,
     *cart.ROUTERS,
+    checkout.router,
+    orderdesk.router,  # before orders: its fixed paths would be ids there
+    orders.router,
     customers.router,
     *inventory.ROUTERS,
-    addresses.router,
-    *cart.ROUTERS,
-    customers.router,
     addresses.router,
 ]

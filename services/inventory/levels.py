@@ -82,7 +82,7 @@ class LevelService:
 
     @staticmethod
     async def get_variant_stock(variant_id: PydanticObjectId, *, viewer: Viewer) -> VariantStock:
-        """A variant everywhere, also on the way and on order; three commands. Raises PermissionDeniedError, LevelNotFoundError."""
+        """A variant everywhere, on the way and on order; three commands. Raises PermissionDeniedError, LevelNotFoundError."""
         viewer.require(Permission.MANAGE_INVENTORY)
         locations = await known_locations()
         rows = await StockLevel.find_rows({"variant_id": variant_id}, sort=[("location_id", 1)], limit=MAX_PLACES)

@@ -85,7 +85,7 @@ class OrderedItem(BaseModel):
     unit_cost: MoneyInput
 
 
-OrderedItems = Annotated[list[OrderedItem], Field(min_length=1, max_length=MAX_LINES)]
+OrderedItems = Annotated[Sequence[OrderedItem], Field(min_length=1, max_length=MAX_LINES)]
 
 
 class PurchaseOrderDraft(BaseModel):
@@ -110,7 +110,7 @@ class Delivery(BaseModel):
     """What came of a purchase order."""
 
     key: ReceiptKey
-    lines: Annotated[list[ReceivedPieces], Field(min_length=1, max_length=MAX_LINES)]
+    lines: Annotated[Sequence[ReceivedPieces], Field(min_length=1, max_length=MAX_LINES)]
     allow_excess: bool = Field(default=False, description="Whether more may come than was ordered")
     occurred_at: UtcDatetime | None = Field(default=None, description="When it came, if that was earlier")
 

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 BATCH = 200
+SWEPT_ELSEWHERE = ("order",)  # kinds of owners whose own jobs call `expire_due` for them
 
 OnExpired = Callable[[Session, Reservation], Awaitable[None]]
 
@@ -126,9 +127,11 @@ class ReservationService:
 
     @staticmethod
     async def expire_due(
-        *, owner_kind: str, now: datetime | None = None, on_expired: OnExpired | None = None, limit: int = BATCH
+        *, owner_kind: str | None = None, now: datetime | None = None, on_expired: OnExpired | None = None, limit: int = BATCH
     ) -> int:
-        """Take back what the owners of this kind (`order`) hold too long; returns how many reservations this call expired.
+        """Take back what the owners of this kind hold too long; returns how many reservations this call expired.
+
+        Without a kind: of every kind that no other job sweeps. Orders fall with their stock, so their own job takes theirs.
 
         `on_expired` is called in the transaction of each one, so that the order falls with its stock. Any number of processes
         may run this at once. One that fails is left for the next run, after the others were tried.
@@ -136,7 +139,7 @@ class ReservationService:
         now = to_milliseconds(now or present())
         due = {
             "status": ReservationStatus.HELD,
-            "owner_kind": owner_kind,
+            "owner_kind": owner_kind or {"$nin": list(SWEPT_ELSEWHERE)},
             # One step beyond: the embedded server loses the boundary of a range behind equalities.
             "expires_at": {"$lt": now + timedelta(milliseconds=1)},
         }

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from models.base import now as present
 from models.base import to_milliseconds
 from models.database import Session, run_transaction
+from models.inventory.reports import MovementRead
 from models.inventory.stock import MovementKind, StockLevel, StockMovement
 from models.money import Currency, Money
 from services.audit import AuditService
@@ -98,7 +99,7 @@ class StockService:
         viewer: Viewer,
         currency: Currency,
         now: datetime | None = None,
-    ) -> StockMovement:
+    ) -> MovementRead:
         """Enter a receipt without a purchase order, an adjustment or a write-off; a negative quantity leaves.
 
         Opens the level when there is none. `currency` is the shop's, for a first location. Raises PermissionDeniedError,
@@ -134,7 +135,8 @@ class StockService:
             )
             return movement
 
-        return await run_transaction(work, hot=[correction.variant_id])
+        movement = await run_transaction(work, hot=[correction.variant_id])
+        return MovementRead.model_validate(movement.model_dump())
 
 
 async def level_at(books: Books, item: Item, location_id: PydanticObjectId) -> StockLevel:

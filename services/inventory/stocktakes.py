@@ -1,6 +1,6 @@
 """Counting what is there, and making the books say so."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -137,7 +137,7 @@ class StocktakeService:
     @staticmethod
     async def count(
         stocktake_id: PydanticObjectId,
-        found: list[Counted],
+        found: Sequence[Counted],
         *,
         viewer: Viewer,
         catalog: ItemCatalog,

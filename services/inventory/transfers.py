@@ -80,7 +80,7 @@ class TransferDraft(BaseModel):
 
     from_location_id: PydanticObjectId
     to_location_id: PydanticObjectId
-    items: Annotated[list[MovedItem], Field(min_length=1, max_length=MAX_LINES)]
+    items: Annotated[Sequence[MovedItem], Field(min_length=1, max_length=MAX_LINES)]
     notes: Notes = ""
 
 
@@ -88,7 +88,7 @@ class Arrival(BaseModel):
     """What came of a transfer."""
 
     key: ReceiptKey
-    lines: Annotated[list[ReceivedPieces], Field(min_length=1, max_length=MAX_LINES)]
+    lines: Annotated[Sequence[ReceivedPieces], Field(min_length=1, max_length=MAX_LINES)]
 
 
 class Loss(BaseModel):

@@ -6,7 +6,7 @@ its first segment below the API's prefix names here.
 
 from types import ModuleType
 
-from tests.api.samples import accounts, publication, shop, system
+from tests.api.samples import accounts, inventory, payments, publication, shop, system
 
 BY_SEGMENT: dict[str, ModuleType] = {
     **dict.fromkeys(("feed.atom", "feed.rss", "livez", "readyz", "sitemap.xml"), publication),
@@ -14,7 +14,9 @@ BY_SEGMENT: dict[str, ModuleType] = {
     "auth": accounts,
     "users": accounts,
     "blog": publication,
+    "payments": payments,
     "profiles": accounts,
+    "inventory": inventory,
     "shop": shop,
     **dict.fromkeys(("events", "jobs", "webhooks"), system),
 }
