@@ -19,6 +19,7 @@ from services.ecommerce.catalog.recommendations import RecommendationService
 from services.ecommerce.catalog.stock import AVAILABILITY_CONSUMER
 from services.ecommerce.erasure import CUSTOMER_ERASURE
 from services.ecommerce.mails import order_mail_consumer
+from services.ecommerce.orders.jobs import order_jobs
 from services.ecommerce.orders.settlement import OrderSettlement
 from services.events import Consumer, EventService
 from services.inventory.reservations import ReservationService
@@ -48,6 +49,7 @@ def make_jobs(settings: Settings) -> list[RecurringJob]:
         RecurringJob("rebuild_recommendations", timedelta(hours=6), _rebuild_recommendations),
         webhook_job(settings),
         payment_resolver(settings, OrderSettlement(settings)),
+        *order_jobs(settings),
     ]
 
 

@@ -6,13 +6,14 @@ from datetime import datetime
 from beanie import PydanticObjectId
 
 from models.database import Session
-from models.ecommerce.customers import Address, AddressDefault, Customer, DefaultKind
+from models.ecommerce.customers import Address, Customer, DefaultKind
 from models.places import PostalAddress
 from models.users import User
+from services.ecommerce.addresses import AddressNotFoundError, AddressService
 from services.ecommerce.checkout.wishes import PurchaseTerms
 from services.ecommerce.customers import CustomerNotFoundError, CustomerService, customer_key, guest_key
 from services.ecommerce.orders.transitions import GUEST_MOVER, Mover
-from services.errors import NotFoundError, RuleViolatedError, UnprocessableError
+from services.errors import RuleViolatedError, UnprocessableError
 from services.settings import Settings
 from services.users.identity import normalize_email
 from services.users.permissions import Viewer
@@ -34,15 +35,6 @@ class AddressNeededError(RuleViolatedError):
 
     def __init__(self) -> None:
         super().__init__("Say where it shall be sent.")
-
-
-class UnknownAddressError(NotFoundError):
-    """The address is in nobody's book, or in somebody else's."""
-
-    code = "unknown_address"
-
-    def __init__(self, key: object = None) -> None:
-        super().__init__("address", key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,34 +110,24 @@ async def addresses_of(terms: PurchaseTerms, buyer: Buyer, *, is_shipped: bool, 
     """Where the order goes: what the terms say, else the buyer's default; the bill goes there too unless they say otherwise.
 
     One command for addresses of the book, two for a default one, none for those written out. What is not shipped has no
-    shipping address. Raises UnknownAddressError.
+    shipping address. Raises AddressNotFoundError.
     """
     wanted = {id for id in (terms.shipping_address_id, terms.billing_address_id) if id is not None}
-    if wanted and buyer.customer is None:
-        raise UnknownAddressError(wanted)
     book = await _book(wanted, buyer, session=session) if wanted else {}
     shipping = terms.shipping_address or book.get(terms.shipping_address_id)
     billing = terms.billing_address or book.get(terms.billing_address_id)
     if shipping is None and is_shipped and buyer.customer is not None:
-        shipping = await _default(buyer.customer.id, session=session)
+        shipping = await AddressService.find_default(buyer.customer.id, DefaultKind.SHIPPING, session=session)
     return Addresses(shipping if is_shipped else None, billing or shipping)
 
 
 async def _book(ids: set[PydanticObjectId], buyer: Buyer, *, session: Session) -> dict[PydanticObjectId | None, PostalAddress]:
-    assert buyer.customer is not None
     rows = await Address.find_rows({"_id": {"$in": sorted(ids)}}, {"customer_id": 1, "address": 1}, session=session)
+    owner_id = buyer.customer.id if buyer.customer else None
     found: dict[PydanticObjectId | None, PostalAddress] = {
-        row["_id"]: PostalAddress.model_validate(row["address"]) for row in rows if row["customer_id"] == buyer.customer.id
+        row["_id"]: PostalAddress.model_validate(row["address"]) for row in rows if row["customer_id"] == owner_id
     }
-    for id in ids:
+    for id in sorted(ids):
         if id not in found:
-            raise UnknownAddressError(id)
+            raise AddressNotFoundError(id)
     return found
-
-
-async def _default(customer_id: PydanticObjectId, *, session: Session) -> PostalAddress | None:
-    default = await AddressDefault.find_row(
-        {"customer_id": customer_id, "kind": DefaultKind.SHIPPING}, {"address_id": 1}, session=session
-    )
-    row = None if default is None else await Address.find_row({"_id": default["address_id"]}, {"address": 1}, session=session)
-    return None if row is None else PostalAddress.model_validate(row["address"])

@@ -1,5 +1,6 @@
 """What buyers hand in: how they pay, where it goes, what they believe it costs."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated
 
@@ -64,5 +65,5 @@ class OrderDraft(PurchaseTerms):
     """An order without a cart."""
 
     customer_id: PydanticObjectId | None = Field(default=None, description="One's own, if left out; staff orders for others")
-    items: list[OrderItemDraft] = Field(min_length=1, max_length=MAX_ITEMS)
+    items: Sequence[OrderItemDraft] = Field(min_length=1, max_length=MAX_ITEMS)
     coupon_codes: list[CouponCode] = Field(default=[], max_length=10)

@@ -40,7 +40,9 @@ class FulfilmentPart(BaseModel):
 class FulfilmentDraft(BaseModel):
     """A parcel to be."""
 
-    lines: list[FulfilmentPart] = Field(default=[], max_length=100, description="Everything that has not left yet, if left out")
+    lines: Sequence[FulfilmentPart] = Field(
+        default=[], max_length=100, description="Everything that has not left yet, if left out"
+    )
     carrier: Carrier | None = Field(default=None, examples=["DHL"])
     tracking_number: TrackingNumber | None = Field(default=None, examples=["JD014600003828"])
 

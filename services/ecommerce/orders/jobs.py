@@ -19,12 +19,17 @@ from services.ecommerce.orders.owing import settle_owed
 from services.ecommerce.orders.settlement import OrderSettlement
 from services.ecommerce.orders.transitions import SYSTEM_MOVER, change_order, move_order
 from services.inventory.reservations import ReservationService
-from services.payments.gateways import Gateways
+from services.jobs import RecurringJob
+from services.payments.gateways import Gateways, make_gateways
 from services.payments.payments import PaymentService
 from services.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+PROCESS_EVERY = timedelta(minutes=5)
+EXPIRE_EVERY = timedelta(seconds=15)
+SETTLE_EVERY = timedelta(seconds=30)
+_SETTLE_LEASE = timedelta(minutes=2)
 BATCH = 200
 NOT_PAID_IN_TIME = "not paid in time"
 _UNDER_WAY = (PaymentState.PROCESSING, PaymentState.IN_REVIEW)
@@ -133,3 +138,23 @@ async def _expire(order_id: PydanticObjectId, session: Session, *, now: datetime
 async def _load(order_id: PydanticObjectId, session: Session) -> Order | None:
     row = await Order.find_row({"_id": order_id}, session=session)
     return None if row is None else Order.from_row(row)
+
+
+def order_jobs(settings: Settings) -> list[RecurringJob]:
+    """The jobs of orders, for the worker."""
+
+    async def process() -> str:
+        return f"{await OrderJobService.process_due()} orders picked up"
+
+    async def expire() -> str:
+        return f"{await OrderJobService.expire_due()} unpaid orders let go"
+
+    async def settle() -> str:
+        async with make_gateways(settings) as gateways:
+            return f"{await OrderJobService.settle_owed(gateways=gateways, settings=settings)} orders paid back"
+
+    return [
+        RecurringJob("process_orders", PROCESS_EVERY, process),
+        RecurringJob("expire_orders", EXPIRE_EVERY, expire),
+        RecurringJob("settle_owed", SETTLE_EVERY, settle, _SETTLE_LEASE),
+    ]

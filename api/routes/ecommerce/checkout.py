@@ -1,0 +1,58 @@
+"""Checkout: from a cart to a paid order in one request."""
+
+from api.carts import CartHolderOf
+from api.dependencies import Client, Config, GatewaysOf, OperationKey
+from api.routing import make_router, outside_transaction, refuses
+from api.schemas.orders import CheckoutCreate
+from services.ecommerce.addresses import AddressNotFoundError
+from services.ecommerce.carts import CartEmptyError, NotForSaleError
+from services.ecommerce.checkout.buyers import AddressNeededError, GuestEmailNeededError
+from services.ecommerce.checkout.completion import CheckedOut, CheckoutService, PaymentDeclinedError
+from services.ecommerce.checkout.placement import CartChangedError, PaymentMethodNeededError, PriceChangedError
+from services.ecommerce.couponreasons import COUPON_ERRORS
+from services.ecommerce.shipping import ShippingMethodNotOfferedError
+from services.inventory.reservations import OutOfStockError
+from services.payments.gateways import UnknownGatewayError, UnknownMethodError
+from services.users.identity import InvalidEmailError
+
+router = make_router("/shop/checkout", "Shop: checkout")
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=refuses(
+        CartEmptyError,
+        CartChangedError,
+        PriceChangedError,
+        NotForSaleError,
+        OutOfStockError,
+        AddressNeededError,
+        AddressNotFoundError,
+        GuestEmailNeededError,
+        InvalidEmailError,
+        PaymentMethodNeededError,
+        PaymentDeclinedError,
+        UnknownGatewayError,
+        UnknownMethodError,
+        ShippingMethodNotOfferedError,
+        *COUPON_ERRORS.values(),
+    ),
+)
+@outside_transaction
+async def checkout(
+    body: CheckoutCreate,
+    holder: CartHolderOf,
+    client: Client,
+    settings: Config,
+    gateways: GatewaysOf,
+    key: OperationKey,
+) -> CheckedOut:
+    """Order what lies in the cart and pay for it: all of it or nothing. The same `Idempotency-Key` is the same order.
+
+    Declined, there is no order and the cart is as it was. While the outcome of a payment is not known, the order's
+    `payment_status` is `pending`: read it again, do not pay again.
+    """
+    return await CheckoutService.checkout(
+        body, holder=holder, key=key, gateways=gateways, settings=settings, client_address=client.address
+    )
