@@ -503,7 +503,7 @@ async def _request_refund(
     request: ReturnRequest, order: Order, amount: Money | None, *, viewer: Viewer, session: Session
 ) -> ReturnRequest:
     worth = request.refund or Money.zero(order.currency)
-    amount = amount or worth
+    amount = worth if amount is None else amount
     if order.payment_id is None or amount.currency != order.currency or not 0 < amount.amount <= worth.amount:
         raise NothingToRefundError(f"Between nothing and {worth} can be paid back for this return, of what was paid.")
     refund = await RefundService.request(
