@@ -1,8 +1,9 @@
 """Products, categories and attributes as the services would have left them: terms, facets, paths and counters in step."""
 
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
+from models.base import AgoraDocument
 from models.ecommerce.catalog import (
     VISIBLE_STATUSES,
     AttributeDefinition,
@@ -15,6 +16,8 @@ from models.money import Money
 from services.ecommerce.catalog.writing import derived
 
 _numbers = count(1)
+
+Stored = TypeVar("Stored", bound=AgoraDocument)
 
 
 def money(amount: str, currency: str = "USD") -> Money:
@@ -55,7 +58,7 @@ async def create_product(*, category: ProductCategory | None = None, **over: Any
     """A saved product, counted by its category when it is public. The category given is not changed in memory."""
     if category is not None:
         over["category_id"] = category.id
-    product = await make_product(**over).store()
+    product = _told(await make_product(**over).store())
     if product.status in VISIBLE_STATUSES and product.category_id is not None:
         await ProductCategory.collection().update_one({"_id": product.category_id}, {"$inc": {"products_count": 1}})
     return product
@@ -77,7 +80,7 @@ def make_category(*, parent: ProductCategory | None = None, **over: Any) -> Prod
 
 
 async def create_category(*, parent: ProductCategory | None = None, **over: Any) -> ProductCategory:
-    return await make_category(parent=parent, **over).store()
+    return _told(await make_category(parent=parent, **over).store())
 
 
 def make_attribute(**over: Any) -> AttributeDefinition:
@@ -92,4 +95,11 @@ def make_attribute(**over: Any) -> AttributeDefinition:
 
 
 async def create_attribute(**over: Any) -> AttributeDefinition:
-    return await make_attribute(**over).store()
+    return _told(await make_attribute(**over).store())
+
+
+def _told(document: Stored) -> Stored:
+    """Stored behind the services' backs: what this process keeps must not go without it."""
+    for watcher in type(document).watchers:
+        watcher(document.id)
+    return document
