@@ -66,7 +66,7 @@ def _value(name: str, annotation: Any) -> Any:
 
 _SCALARS: dict[Any, Any] = {
     str: "\u00c4 \U0001f600 \u2603",
-    int: 7,
+    int: 3,
     float: 2.5,
     bool: True,
     bytes: b"\x00\xff",
