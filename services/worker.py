@@ -21,6 +21,7 @@ from services.ecommerce.erasure import CUSTOMER_ERASURE
 from services.ecommerce.mails import order_mail_consumer
 from services.ecommerce.orders.jobs import order_jobs
 from services.ecommerce.orders.settlement import OrderSettlement
+from services.ecommerce.returns import RETURN_CONSUMER
 from services.events import Consumer, EventService
 from services.inventory.reservations import ReservationService
 from services.jobs import JobService, RecurringJob
@@ -63,6 +64,7 @@ def make_consumers(settings: Settings) -> list[Consumer]:
         ANONYMITY_CONSUMER,
         CUSTOMER_ERASURE,
         AVAILABILITY_CONSUMER,
+        RETURN_CONSUMER,
         WEBHOOK_CONSUMER,
     ]
 

@@ -15,6 +15,7 @@ from api.routes.ecommerce import (
     orders,
     products,
     promotions,
+    returns,
     reviews,
     shipping,
     taxes,
@@ -51,6 +52,7 @@ ROUTERS: list[APIRouter] = [
     checkout.router,
     orderdesk.router,  # before orders: its fixed paths would be ids there
     orders.router,
+    returns.router,
     customers.router,
     *inventory.ROUTERS,
     addresses.router,
