@@ -20,6 +20,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from models.database import Database, PyMongoError
 from models.documents import DOCUMENTS
 from scripts.embedded import EmbeddedServer, LaunchError, running_server
+from scripts.sandbox_process import SandboxProcess, kept_secret, kept_url
+from scripts.sandbox_process import running as running_sandbox
 from services.settings import Environment, Settings
 
 
@@ -32,6 +34,7 @@ class Launch(BaseSettings):
     environment: Environment = Environment.DEVELOPMENT
     secret_key: SecretStr | None = None
     base_url: str | None = None
+    sandbox_gateway_url: str | None = None
     mongodb_uri: str | None = Field(default=None, validation_alias=AliasChoices("MONGODB_URI", "DATABASE_URL"))
 
 
@@ -47,6 +50,7 @@ class Reached:
 
     settings: Settings
     server: EmbeddedServer | None = None
+    sandbox: SandboxProcess | None = None
 
 
 @contextlib.contextmanager
@@ -63,7 +67,7 @@ def reach_database(*, alone: bool = False, url: str | None = None) -> Iterator[R
         return
     running = None if alone else running_server(launch.data)
     if running is not None:
-        yield Reached(embedded_settings(launch, running, **values))
+        yield Reached(embedded_settings(launch, running, **_running_sandbox(launch), **values))
         return
     embedded_settings(launch, "mongodb://127.0.0.1", **values)
     server = EmbeddedServer(launch.data)
@@ -72,6 +76,18 @@ def reach_database(*, alone: bool = False, url: str | None = None) -> Iterator[R
         yield Reached(embedded_settings(launch, server.uri, **values), server)
     finally:
         server.stop()
+
+
+@contextlib.contextmanager
+def sandbox_beside(reached: Reached, url: str) -> Iterator[Reached]:
+    """In development, a sandbox gateway for the Agora at `url`, unless settings name one; what was reached, with it."""
+    launch, settings = Launch(), reached.settings
+    if settings.environment is not Environment.DEVELOPMENT or settings.sandbox_gateway_url is not None:
+        yield reached
+        return
+    with running_sandbox(SandboxProcess(launch.data, f"{url}/api/v1/payments/webhooks/sandbox")) as sandbox:
+        shared = {"sandbox_gateway_url": sandbox.url, "sandbox_gateway_secret": SecretStr(sandbox.secret)}
+        yield Reached(settings.model_copy(update=shared), reached.server, sandbox)
 
 
 @contextlib.asynccontextmanager
@@ -122,6 +138,14 @@ def explanation(error: LaunchError | PyMongoError | ValidationError) -> str:
         name = "_".join(str(part) for part in entry["loc"]).upper()
         reasons.append(f"{name}: {entry['msg']}" if name else entry["msg"].removeprefix("Value error, "))
     return "The settings cannot be used: " + "; ".join(reasons)
+
+
+def _running_sandbox(launch: Launch) -> dict[str, Any]:
+    """The sandbox gateway of a running Agora, for the scripts that work beside it."""
+    url = kept_url(launch.data)
+    if url is None or launch.environment is not Environment.DEVELOPMENT or launch.sandbox_gateway_url is not None:
+        return {}
+    return {"sandbox_gateway_url": url, "sandbox_gateway_secret": SecretStr(kept_secret(launch.data))}
 
 
 def _development_secret(launch: Launch) -> dict[str, Any]:

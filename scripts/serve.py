@@ -18,7 +18,7 @@ from rich.table import Table
 from api.app import create_app, freeze_startup_objects
 from models.idempotency import IdempotentAnswer
 from models.users import User
-from scripts.connection import Reached, connected, explained, reach_database
+from scripts.connection import Reached, connected, explained, reach_database, sandbox_beside
 from scripts.embedded import LaunchError
 from scripts.samples import DEMO_ACCOUNTS
 from scripts.seed import accounts_table, ensure_seeded
@@ -44,7 +44,7 @@ def main(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with explained(), contextlib.suppress(KeyboardInterrupt), bound_socket(host, port) as listener:
         url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
-        with reach_database(alone=True, url=url) as reached:
+        with reach_database(alone=True, url=url) as database, sandbox_beside(database, url) as reached:
             configure_logs(reached.settings.log_level, style="console" if sys.stderr.isatty() else "json")
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(run(reached, listener, url, seed=seed))
@@ -99,7 +99,8 @@ class ApiServer(uvicorn.Server):
 async def run(reached: Reached, listener: socket.socket, url: str, *, seed: bool) -> None:
     """Prepare the database, then serve until a signal; a second one does not wait for requests in flight."""
     api = api_server(reached.settings)
-    supervisor = asyncio.create_task(reached.server.supervise()) if reached.server else None
+    supervised = [process for process in (reached.server, reached.sandbox) if process is not None]
+    supervisors = [asyncio.create_task(process.supervise()) for process in supervised]
     work = asyncio.create_task(_prepare_and_serve(reached, api, listener, url, seed=seed))
 
     def stop() -> None:
@@ -116,7 +117,7 @@ async def run(reached: Reached, listener: socket.socket, url: str, *, seed: bool
     except asyncio.CancelledError:
         return
     finally:
-        if supervisor is not None:
+        for supervisor in supervisors:
             await ended(supervisor)
 
 
@@ -165,6 +166,8 @@ def announce(url: str, reached: Reached, *, accounts: bool) -> None:
     places.add_row("Dashboard", f"{url}/dashboard (comes with a later release)")
     places.add_row("Health", f"{url}/readyz")
     places.add_row("Database", f"embedded, in {reached.server.folder}" if reached.server else "MONGODB_URI")
+    if reached.sandbox is not None:
+        places.add_row("Payments", f"sandbox gateway, {reached.sandbox.url} (play money: pay with tok_ok)")
     if accounts:
         console.print(accounts_table())
     console.print(Panel(places, title=f"Agora runs on {url}", subtitle="Ctrl-C stops it", expand=False))
