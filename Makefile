@@ -15,7 +15,7 @@ SOURCES := models services api scripts tests
 export AGORA_DATA := $(DATA)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help install run worker seed demo test check format lint typecheck cov bench stress-crash reconcile indexes openapi fuzz clean
+.PHONY: help install run worker seed demo test check format lint typecheck cov bench stress-crash stress-jobs reconcile indexes openapi fuzz clean
 
 help: ## list the commands
 	@echo "make COMMAND [LANE=pymongo|motor] [PORT=8000] [DATA=.agora] [PYTHON=python3]"
@@ -75,6 +75,9 @@ bench: $(DEV) ## throughput and CPU per request against a bare ASGI program, as 
 
 stress-crash: $(DEV) ## kill a throw-away Agora under load, ROUNDS=20 times; nothing acknowledged may be lost
 	@exec $(PY) -m scripts.stress_crash --rounds $(or $(ROUNDS),20)
+
+stress-jobs: $(DEV) ## kill workers while they send 1,000 webhooks; each must arrive, none be stuck
+	@exec $(PY) -m scripts.stress_jobs --events $(or $(EVENTS),1000) --kills $(or $(KILLS),10)
 
 openapi: $(READY) ## rewrite the committed OpenAPI snapshot
 	@exec $(PY) -m scripts.openapi

@@ -26,7 +26,8 @@ class Receiver:
     """`answer` is asked for each request what to send back; it may be changed at any time."""
 
     answer: Callable[[Received], bytes] = lambda request: reply(204)
-    pause: timedelta = timedelta(0)
+    pause: timedelta = timedelta(0)  # before it answers
+    keeps_open: timedelta = timedelta(0)  # after it has
     requests: list[Received] = field(default_factory=list)
     connections_count: int = 0
     most_at_once: Counter[str] = field(default_factory=Counter)  # by message id
@@ -71,6 +72,7 @@ class Receiver:
             self._now[name] -= 1
             writer.write(self.answer(received))
             await writer.drain()
+            await asyncio.sleep(self.keeps_open.total_seconds())
 
 
 def reply(status: int, body: bytes = b"", **headers: str) -> bytes:

@@ -52,7 +52,7 @@ class TestMail:
         defaults = {name: Settings.model_fields[name].default for name in ("smtp_host", "smtp_username", "smtp_password")}
 
         assert defaults == {"smtp_host": None, "smtp_username": None, "smtp_password": None}
-        for name in ("services/mail.py", "services/users/mails.py"):
+        for name in ("services/mail.py", "services/users/mails.py", "services/ecommerce/mails.py"):
             texts = {
                 node.value for node in ast.walk(ast.parse((ROOT / name).read_text("utf-8"))) if isinstance(node, ast.Constant)
             }

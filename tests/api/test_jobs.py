@@ -22,7 +22,7 @@ async def admin(as_role: SignIn) -> Headers:
 
 
 async def keep_job(name: str, **over: object) -> Job:
-    return await Job(**{"name": name, "next_run_at": now() + timedelta(hours=1), **over}).store()  # type: ignore[arg-type]  # a mixed dictionary
+    return await Job(**{"name": name, "next_run_at": now() + timedelta(hours=1), **over}).store()
 
 
 async def record(*types: EventType) -> list[Event]:
