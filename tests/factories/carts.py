@@ -10,7 +10,7 @@ from models.ecommerce.catalog import Product
 from models.users import User
 from services.ecommerce.carts import guest_owner, user_owner
 
-CART_TOKEN = "a-guests-cart-token-of-43-characters-0123456"
+CART_TOKEN = "a-guests-cart-token-of-43-characters-012345"
 
 Wish = tuple[Product, int]
 
