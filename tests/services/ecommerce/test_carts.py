@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from beanie import PydanticObjectId
@@ -51,7 +52,7 @@ def item_of(product: Product, quantity: int = 1, currency: str | None = None) ->
     return CartItem(product.id, product.variants[0].id, quantity, currency)
 
 
-async def in_stock(quantity: int, **over: object) -> Product:
+async def in_stock(quantity: int, **over: Any) -> Product:
     product = await create_product(**over)
     await stock(product.variants[0], quantity, product=product)
     return product
