@@ -8,6 +8,7 @@ from typing import Annotated
 
 from beanie import PydanticObjectId
 from pydantic import Field, StringConstraints
+from pymongo.errors import BulkWriteError
 
 from models.database import DuplicateKeyError, Session, run_transaction, start_again
 from models.ecommerce.coupons import Coupon, CouponBatch, CouponRead, DiscountKind
@@ -163,7 +164,7 @@ class CouponService(RedemptionService):
             rows = [Coupon.model_validate({**terms, "code": code}).row() for code in codes]
             try:
                 await Coupon.collection().insert_many(rows, session=session)
-            except DuplicateKeyError as error:
+            except BulkWriteError as error:
                 raise start_again("a random code was taken") from error
             await _record(session, f"coupon_batch:{draft.batch}", viewer)
 
@@ -200,7 +201,7 @@ class CouponService(RedemptionService):
             query["batch"] = batch
         if is_active is not None:
             query["is_active"] = is_active
-        sort = [("_id", 1 if batch is not None else -1)]
+        sort = None if code is not None else [("_id", 1 if batch is not None else -1)]
         rows = await Coupon.find_rows(query, sort=sort, skip=page.skip, limit=page.limit)
         return page_of([_read(Coupon.from_row(row)) for row in rows], page, await Coupon.count_rows(query))
 

@@ -74,8 +74,8 @@ def promotion_usage_pipeline(since: datetime, until: datetime) -> list[dict[str,
     group = {"id": "$discounts.promotion_id", "currency": "$discounts.amount.currency"}
     return [
         {"$match": {"placed_at": {"$gte": since, "$lt": until}}},
-        {"$match": {"status": {"$ne": OrderStatus.CANCELLED}}},
         {"$sort": {"placed_at": 1}},
+        {"$match": {"status": {"$ne": OrderStatus.CANCELLED}}},
         {"$project": {"discounts": 1}},
         {"$unwind": "$discounts"},
         {"$match": {"discounts.promotion_id": {"$ne": None}}},
