@@ -239,18 +239,16 @@ def make_server(application: SandboxGatewayServer) -> uvicorn.Server:
 
 def main(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any that is free")] = 0,
+    listener: Annotated[int | None, typer.Option(help="An open, listening socket to take over, instead of a port")] = None,
     books: Annotated[Path | None, typer.Option(help="Where the books are kept; without, they end with the process")] = None,
     webhook_url: Annotated[str | None, typer.Option(help="Where webhooks go: .../api/v1/payments/webhooks/sandbox")] = None,
 ) -> None:
     """Serve on 127.0.0.1 until SIGINT or SIGTERM. The shared secret is read from AGORA_SANDBOX_GATEWAY_SECRET."""
     application = SandboxGatewayServer(os.environ[SECRET_VARIABLE], Books(books), webhook_url=webhook_url)
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        print(f"listening on 127.0.0.1:{listener.getsockname()[1]}", flush=True)
-        server = make_server(application)
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(server.serve([listener]))
+    taken = socket.create_server(("127.0.0.1", port)) if listener is None else socket.socket(fileno=listener)
+    with taken, contextlib.suppress(KeyboardInterrupt):
+        print(f"listening on 127.0.0.1:{taken.getsockname()[1]}", flush=True)
+        asyncio.run(make_server(application).serve([taken]))
 
 
 if __name__ == "__main__":

@@ -6,68 +6,55 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
-import time
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
 
-from scripts.embedded import LaunchError
 from scripts.sandbox_gateway import SECRET_VARIABLE
 
 log = structlog.get_logger(__name__)
 
 MEMORY_BYTES = 1024 * 1024 * 1024
-READY_SECONDS = 20.0
 STOP_SECONDS = 2.0
 PAUSE = 1.0  # before it is started again
-
-
-class SandboxStartError(LaunchError):
-    """The sandbox gateway cannot be started."""
 
 
 class SandboxProcess:
     """One sandbox on a data folder, which keeps its books, its port and the secret it shares with Agora.
 
-    Call `start` on a thread that lives as long as the sandbox should: Linux ends it together with the thread that started it.
+    Agora listens for it and hands the open port down, so that nobody waits for the sandbox to get ready, and callers of one that
+    has just died are answered by the next. Call `start` on a thread that lives as long as the sandbox should: Linux ends it
+    together with the thread that started it.
     """
 
     def __init__(self, folder: Path, webhook_url: str) -> None:
         self.folder = folder.resolve()
         self.webhook_url = webhook_url
         self.secret = kept_secret(self.folder)
-        self.port = _kept_port(self.folder)
         self.process: subprocess.Popen[bytes] | None = None
+        self._listener = _listening(_kept_port(self.folder))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def start(self) -> None:
-        """Start it and wait until it listens: where it did the last time, if that port is still free."""
-        try:
-            self._spawn()
-        except SandboxStartError:
-            if self.port == 0:
-                raise
-            self.port = 0
-            self._spawn()
-        _state_file(self.folder).write_text(json.dumps({"port": self.port}))
+        """Start it; requests are taken from now on and answered when it is ready."""
+        _state_file(self.folder).write_text(json.dumps({"port": self._listener.getsockname()[1]}))
+        self._spawn()
 
     async def supervise(self) -> None:
-        """Start it again, on the same port, whenever it dies; ends only when cancelled."""
+        """Start it again whenever it dies; ends only when cancelled."""
         while True:
             if self.process is not None and self.process.poll() is not None:
                 log.warning("sandbox_gateway_died", exit_code=self.process.returncode)
                 await asyncio.sleep(PAUSE)
-                try:
-                    self._spawn()
-                except SandboxStartError as error:
-                    log.warning("sandbox_gateway_stays_away", reason=str(error))
+                self._spawn()
             await asyncio.sleep(0.5)
 
     def stop(self) -> None:
@@ -78,37 +65,30 @@ class SandboxProcess:
             self.process.kill()
             self.process.wait()
             self.process = None
+        self._listener.close()
 
     def _spawn(self) -> None:
         guard = [sys.executable, "-I", "-S", str(Path(__file__).with_name("bound.py")), str(os.getpid()), str(MEMORY_BYTES)]
-        books = str(self.folder / "sandbox.jsonl")
-        program = [sys.executable, "-m", "scripts.sandbox_gateway", "--port", str(self.port), "--books", books]
-        log_file = self.folder / "sandbox.log"
-        with log_file.open("wb") as output:
+        program = [sys.executable, "-m", "scripts.sandbox_gateway", "--listener", str(self._listener.fileno())]
+        with (self.folder / "sandbox.log").open("wb") as output:
             self.process = subprocess.Popen(
-                [*guard, *program, "--webhook-url", self.webhook_url],
+                [*guard, *program, "--books", str(self.folder / "sandbox.jsonl"), "--webhook-url", self.webhook_url],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=Path(__file__).parent.parent,
                 env={**os.environ, SECRET_VARIABLE: self.secret},
+                pass_fds=[self._listener.fileno()],
                 start_new_session=True,
             )
-        deadline = time.monotonic() + READY_SECONDS
-        while not self._is_ready(log_file, deadline):
-            time.sleep(0.02)
 
-    def _is_ready(self, log_file: Path, deadline: float) -> bool:
-        assert self.process is not None
-        said = log_file.read_text(errors="replace")
-        first, _, _ = said.partition("\n")
-        if first.startswith("listening on ") and "\n" in said:
-            self.port = int(first.rpartition(":")[2])
-            return True
-        if self.process.poll() is not None or time.monotonic() > deadline:
-            self.process.kill()
-            raise SandboxStartError(f"The sandbox gateway did not start; see {log_file}.")
-        return False
+
+def _listening(port: int) -> socket.socket:
+    """A port of loopback that is listened on: this one if it is free, or any."""
+    try:
+        return socket.create_server(("127.0.0.1", port), backlog=128)
+    except OSError:
+        return socket.create_server(("127.0.0.1", 0), backlog=128)
 
 
 @contextlib.contextmanager
