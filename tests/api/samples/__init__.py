@@ -6,7 +6,7 @@ its first segment below the API's prefix names here.
 
 from types import ModuleType
 
-from tests.api.samples import accounts, inventory, payments, publication, shop, system
+from tests.api.samples import accounts, inventory, orders, payments, publication, shop, system
 
 BY_SEGMENT: dict[str, ModuleType] = {
     **dict.fromkeys(("feed.atom", "feed.rss", "livez", "readyz", "sitemap.xml"), publication),
@@ -18,5 +18,6 @@ BY_SEGMENT: dict[str, ModuleType] = {
     "profiles": accounts,
     "inventory": inventory,
     "shop": shop,
+    "orders": orders,
     **dict.fromkeys(("events", "jobs", "webhooks"), system),
 }
