@@ -13,9 +13,11 @@ from models.blog.posts import Post, PostRevision, PostSlug, PostStatus, PostView
 from models.blog.taxonomy import Category, Tag
 from models.database import DuplicateKeyError, Session, run_transaction
 from models.ecommerce.coupons import Coupon, CouponRedemption
+from models.ecommerce.customers import Address, Customer, LoyaltyEntry
 from models.social import Follow, Like, LikeKind
 from models.users import User
 from services.drift import Drift
+from services.ecommerce.customer_checks import customer_drift, is_spent, repair_spent
 from services.inventory.checks import is_stock, repair_stock, stock_drift
 
 __all__ = ["COUNTERS", "Drift", "ReconcileService", "StoredCounter", "recount_pipeline"]
@@ -56,6 +58,9 @@ COUNTERS = (
     StoredCounter(Comment, "replies_count", Comment, "parent_id", _APPROVED),
     StoredCounter(Comment, "descendants_count", Comment, "ancestor_ids", _APPROVED, owner_is_list=True),
     StoredCounter(Coupon, "usage_count", CouponRedemption, "coupon_id"),
+    StoredCounter(Customer, "points_balance", LoyaltyEntry, "customer_id", summed="points"),
+    StoredCounter(Customer, "orders_count", LoyaltyEntry, "customer_id", summed="orders"),
+    StoredCounter(Customer, "addresses_count", Address, "customer_id"),
 )
 
 
@@ -74,12 +79,16 @@ class ReconcileService:
             yield row
         async for row in stock_drift():
             yield row
+        async for row in customer_drift():
+            yield row
 
     @staticmethod
     async def repair(row: Drift) -> bool:
         """Store what was counted; false when the place has changed since it was reported, and is then left alone."""
         if is_stock(row):
             return await repair_stock(row)
+        if is_spent(row):
+            return await repair_spent(row)
         if row.collection == Post.Settings.name and row.field == "slug":
             return await _claim_slug(row)
         if row.collection == Post.Settings.name and row.field == "revision":

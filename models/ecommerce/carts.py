@@ -51,7 +51,7 @@ class CartAbandonment(AgoraDocument):
     cart_id: PydanticObjectId
     user_id: PydanticObjectId | None = None
     value: Money  # at the prices last shown
-    pieces_count: int
+    pieces: int
     abandoned_at: UtcDatetime
     reminded_at: UtcDatetime | None = None
     recovered_at: UtcDatetime | None = None  # its cart was bought before another spell began

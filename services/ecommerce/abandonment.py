@@ -87,7 +87,7 @@ async def _mark(cart: Cart, now: datetime) -> int:
         cart_id=cart.id,
         user_id=cart.user_id,
         value=Money.total(seen, cart.currency),
-        pieces_count=sum(line.quantity for line in cart.lines),
+        pieces=sum(line.quantity for line in cart.lines),
         abandoned_at=now,
     )
     fields = {"idle_since": None, "abandoned_at": now, "abandonment_id": abandonment.id}
@@ -160,7 +160,7 @@ async def _reminder(abandonment_id: PydanticObjectId, settings: Settings) -> Mes
     if user is None or not user["is_active"] or not user["email"]:
         return None
     value = Money(**abandonment["value"])
-    pieces = abandonment["pieces_count"]
+    pieces = abandonment["pieces"]
     text = (
         f"Hello {user['first_name']},\n\nyou left {pieces} {'thing' if pieces == 1 else 'things'} worth {value.formatted()} in "
         f"your cart at {settings.site_title}. It waits for you:\n\n{settings.base_url.rstrip('/')}\n\n"

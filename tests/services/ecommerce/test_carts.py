@@ -619,7 +619,7 @@ class TestTakeOut:
         """COM-S9"""
         user, product = await create_user(), await in_stock(5)
         abandonment = CartAbandonment(
-            cart_id=PydanticObjectId(), user_id=user.id, value=money("39.80"), pieces_count=2, abandoned_at=MOMENT
+            cart_id=PydanticObjectId(), user_id=user.id, value=money("39.80"), pieces=2, abandoned_at=MOMENT
         )
         await abandonment.store()
         cart = await create_cart((product, 2), user=user, abandoned_at=MOMENT, abandonment_id=abandonment.id)
