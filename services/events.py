@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 MAX_FAILURES = 8  # then the event becomes a dead letter and the consumer goes on
 BATCH = 200
+ROUND_SECONDS = 2.0  # of one consumer, so that one whose events take long does not keep the others from their next ones
 SEQUENCER = "sequencer"  # its checkpoint row holds the last number given
 
 
@@ -93,14 +95,17 @@ class EventService:
         """Hand the consumer what follows its checkpoint; returns how many events it passed.
 
         Stops at an event whose handling fails and tries it again later, each time after a longer pause; after
-        `MAX_FAILURES` the event is kept as a dead letter and passed.
+        `MAX_FAILURES` the event is kept as a dead letter and passed. Stops after two seconds, too; the next call goes on.
         """
         now = now or present()
         checkpoint = await _checkpoint(consumer.name)
         if checkpoint.retry_at is not None and now < checkpoint.retry_at:
             return 0
         passed = 0
+        ends_at = time.monotonic() + ROUND_SECONDS
         for event in await EventService.list_after(checkpoint.sequence):
+            if time.monotonic() > ends_at:
+                break
             if event.type in consumer.types:
                 try:
                     await consumer.handle(event)

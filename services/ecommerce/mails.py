@@ -15,7 +15,7 @@ from models.base import now as present
 from models.database import DuplicateKeyError
 from models.ecommerce.customers import Customer
 from models.ecommerce.orders import PAY_LATER, Fulfilment, Order, PaymentStatus
-from models.ecommerce.returns import ReturnRequest
+from models.ecommerce.returns import ReturnRequest, ReturnStatus
 from models.events import Event, EventType
 from models.mails import SentMail
 from models.money import Money
@@ -131,8 +131,9 @@ async def _refunded(event: Event, order: Order, reader: _Reader) -> _Words | Non
 
 
 async def _returned(event: Event, order: Order, reader: _Reader) -> _Words | None:
+    """Not when the customer withdrew it: they know."""
     found = await _return_of(event)
-    if found is None:
+    if found is None or event.payload.get("status") == ReturnStatus.CANCELLED:
         return None
     number = found.number
     says = {

@@ -12,7 +12,9 @@ from models.base import AgoraDocument
 from models.ecommerce.catalog import VISIBLE_STATUSES, Product
 from models.ecommerce.orders import Order
 from models.ecommerce.returns import ReturnRequest
+from models.ecommerce.reviews import Review, ReviewStatus
 from models.events import Event, EventType
+from models.inventory.purchasing import PurchaseOrder
 from models.payments import Payment, Refund
 from models.webhooks import WebhookTopic
 from services.livefacts import facts_of
@@ -106,6 +108,25 @@ async def _stock(event: Event) -> Facts:
 _STOCK_FIELDS = ("variant_id", "location_id", "sku", "available", "is_available", "threshold")
 
 
+async def _purchase_order(event: Event) -> Facts | None:
+    found = await _subject(PurchaseOrder, event)
+    if found is None:
+        return None
+    lines = {"__all__": {"sku", "quantity", "received_quantity"}}
+    kept = found.model_dump(mode="json", include={"number": True, "location_id": True, "status": True, "lines": lines})
+    return {"purchase_order_id": str(found.id), **kept}
+
+
+async def _review(event: Event) -> Facts | None:
+    """A review that is not public now is told of by its ids alone, and only when it was withdrawn."""
+    review = await _subject(Review, event)
+    is_public = review is not None and review.status is ReviewStatus.APPROVED
+    if review is None or is_public == (event.type is EventType.REVIEW_WITHDRAWN):
+        return None
+    ids = {"review_id": str(review.id), "product_id": str(review.product_id)}
+    return {**ids, "rating": review.rating, "title": review.title} if is_public else ids
+
+
 async def _publication(event: Event) -> Facts | None:
     """As live connections are told: nothing of a draft but that it was withdrawn."""
     for told in await facts_of([event]):
@@ -119,6 +140,8 @@ _FACTS: dict[str, Callable[[Event], Awaitable[Facts | None]]] = {
     "refund": _refund,
     "return": _return,
     "product": _product,
+    "purchase_order": _purchase_order,
+    "review": _review,
     "stock": _stock,
     "post": _publication,
     "comment": _publication,

@@ -266,3 +266,24 @@ class TestPump:
         assert handled == [0, 1, 2] * 15
         assert await sequences() == list(range(1, 46))
         assert await DeadLetter.find_rows({}) == []
+
+    async def test_slow_consumer_takes_several_rounds_so_that_others_get_theirs(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("services.events.ROUND_SECONDS", 0.05)
+        handled: list[int] = []
+
+        async def handle(event: Event) -> None:
+            await asyncio.sleep(0.03)
+            handled.append(event.payload["n"])
+
+        await record(*[f"post:{n}" for n in range(6)])
+        slow = Consumer("slow", {EventType.POST_UPDATED}, handle)
+        await EventService.number_new()
+
+        first = await EventService.deliver(slow)
+        while await EventService.deliver(slow):
+            pass
+
+        assert 1 <= first < 6
+        assert handled == list(range(6))

@@ -11,6 +11,7 @@ from beanie import PydanticObjectId
 from models.base import now
 from models.blog.posts import PostStatus
 from models.database import Session, run_transaction
+from models.ecommerce.reviews import Review
 from models.events import Checkpoint, Event, EventType
 from models.payments import Payment
 from models.webhooks import DeliveryState, WebhookDelivery, WebhookEndpoint, WebhookTopic
@@ -148,6 +149,20 @@ class TestFacts:
         facts = await outside_facts(await record(EventType.POST_PUBLISHED, f"post:{post.id}"))
         assert facts == {"post_id": str(post.id), "slug": post.slug, "title": post.title}
         assert await outside_facts(await record(EventType.POST_UPDATED, f"post:{draft.id}")) is None
+
+    async def test_review_is_told_while_it_is_public_and_then_by_its_ids(self) -> None:
+        ids = {name: PydanticObjectId() for name in ("product_id", "customer_id", "author_id", "order_id")}
+        review = await Review(**ids, rating=4, title="Bright", content="x", content_html="x", status="approved").store()
+        about = f"review:{review.id}"
+        facts = {"review_id": str(review.id), "product_id": str(review.product_id), "rating": 4, "title": "Bright"}
+        assert await outside_facts(await record(EventType.REVIEW_APPROVED, about)) == facts
+        assert await outside_facts(await record(EventType.REVIEW_WITHDRAWN, about)) is None
+        await Review.change({"_id": review.id}, {"$set": {"status": "rejected"}})
+        assert await outside_facts(await record(EventType.REVIEW_APPROVED, about)) is None
+        assert await outside_facts(await record(EventType.REVIEW_WITHDRAWN, about)) == {
+            "review_id": str(review.id),
+            "product_id": str(review.product_id),
+        }
 
     @pytest.mark.parametrize("type", sorted(WEBHOOK_EVENTS))
     async def test_what_is_gone_is_no_error(self, type: EventType) -> None:
