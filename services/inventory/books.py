@@ -160,12 +160,9 @@ class Books:
         """Store what was entered: the levels in one command, their movements in another, then an event per line crossed."""
         stamp = present()
         changed = [self.entries[place] for place in sorted(self.entries) if _is_changed(self.entries[place])]
-        if not changed:
-            return
-        updates = [_write_of(entry, stamp) for entry in changed]
-        if await _write_all(StockLevel, updates, session) != len(changed):
+        if changed and await _write_all(StockLevel, [_write_of(entry, stamp) for entry in changed], session) != len(changed):
             raise start_again("stock moved meanwhile")
-        if self.movements:
+        if self.movements:  # also those that cancel each other out
             await _write_all(StockMovement, [InsertOne(movement.row()) for movement in self.movements], session)
         for entry in changed:
             await self._tell(entry, session)

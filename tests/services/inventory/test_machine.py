@@ -19,6 +19,7 @@ from models.inventory.moving import StockTransfer, TransferStatus
 from models.inventory.stock import MovementKind, Reservation, StockLevel, StockLocation, StockMovement
 from models.money import Money
 from models.users import Role
+from services.inventory.checks import stock_drift
 from services.inventory.receipts import ReceivedPieces
 from services.inventory.reservations import (
     OutOfStockError,
@@ -340,3 +341,4 @@ async def test_r9_pieces_are_conserved_after_every_step(database: Database, scri
     for verb, order, quantity, choice in script:
         await shop.run(verb, order, quantity, choice)
         await shop.check()
+    assert [row async for row in stock_drift()] == []
