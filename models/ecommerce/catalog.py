@@ -170,6 +170,7 @@ class Product(AgoraDocument):
         indexes = [
             IndexModel([("slug", ASCENDING)], name="slug_unique", unique=True),
             IndexModel([("variants.sku", ASCENDING)], name="sku_unique", unique=True),
+            # Which products variants belong to, for the inventory.
             IndexModel([("variants.id", ASCENDING)], name="variant"),
             IndexModel(
                 [("source_key", ASCENDING)],
@@ -177,10 +178,16 @@ class Product(AgoraDocument):
                 unique=True,
                 partialFilterExpression={"source_key": {"$type": "string"}},
             ),
-            # Lists: a category's subtree, a brand or any facet, all visible ones; each sorted by a closed set of keys.
+            # A category's subtree; its bestsellers; whether anything is in it.
             IndexModel([("category_id", ASCENDING), ("status", ASCENDING), ("_id", DESCENDING)], name="category_status_newest"),
+            # A brand, a tag or any other facet.
             IndexModel([("facets", ASCENDING), ("status", ASCENDING)], name="facets_status"),
+            # Everything public, in each of the orders of the shop; staff's lists of a status.
             IndexModel([("status", ASCENDING), ("_id", DESCENDING)], name="status_newest"),
+            IndexModel(
+                [("status", ASCENDING), ("is_featured", DESCENDING), ("sales_count", DESCENDING), ("_id", DESCENDING)],
+                name="status_featured",
+            ),
             IndexModel([("status", ASCENDING), ("price.amount", ASCENDING), ("_id", DESCENDING)], name="status_price"),
             IndexModel([("status", ASCENDING), ("sales_count", DESCENDING), ("_id", DESCENDING)], name="status_sales"),
             IndexModel([("status", ASCENDING), ("rating_average", DESCENDING), ("_id", DESCENDING)], name="status_rating"),
