@@ -1,30 +1,33 @@
 """The sample data: plain rows, the same for the same anchor, whoever makes them and however often.
 
-It comes in units of sixty people and what they write, like and follow; a larger scale is more units. People of one unit keep to
-themselves, so that units can be stored one after the other and every counter within one is known beforehand. Only categories and
-tags are shared: a unit says by how much it moves theirs.
+It comes in units: sixty people and what they write, like and follow, and a shop with two hundred products, five hundred
+customers and two thousand orders; a larger scale is more units. People of one unit keep to themselves, so that units can be
+stored one after the other and every counter within one is known beforehand. Only categories and tags are shared: a unit says by
+how much it moves theirs.
 """
 
-import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import lru_cache
 from random import Random
 from typing import Any
 
 from beanie import PydanticObjectId
 
-from models.base import AgoraDocument, to_milliseconds
 from models.blog.comments import Comment, CommentStatus
 from models.blog.posts import Post, PostRevision, PostSlug, PostStatus, PostViews
 from models.blog.taxonomy import Category, Tag
 from models.social import Follow, Like, LikeKind
 from models.users import Role, User
 from scripts import sampletexts as texts
+from scripts.samples_orders import OrderMaker
+from scripts.samples_shop import ShopMaker
+from scripts.samples_unit import Unit, day_of, moment_between, sample_id
 from services.blog.writing import reading_minutes
 from services.markdown import render_comment, render_post
+from services.settings import Settings
 from services.slugs import slug_of
 from services.terms import post_terms
 from services.users.passwords import UNUSABLE_HASH
@@ -68,38 +71,20 @@ DEMO_ACCOUNTS = (
 )
 
 
-@dataclass
-class Unit:
-    """The rows of one unit, in the order in which they are to be stored, and what they add to categories and tags."""
-
-    number: int
-    documents: dict[type[AgoraDocument], list[Any]] = field(default_factory=lambda: defaultdict(list))
-    category_posts: Counter[PydanticObjectId] = field(default_factory=Counter)
-    tag_posts: Counter[PydanticObjectId] = field(default_factory=Counter)
-
-    def __len__(self) -> int:
-        return sum(map(len, self.documents.values()))
-
-
-def sample_id(kind: str, key: object, moment: datetime) -> PydanticObjectId:
-    """The id of a sample: always the same, and in its place among the ids of its time, since lists are sorted by it."""
-    digest = hashlib.blake2b(f"agora-sample:{kind}:{key}".encode(), digest_size=8).digest()
-    return PydanticObjectId(int(moment.timestamp()).to_bytes(4, "big") + digest)
-
-
-def make_unit(number: int, anchor: datetime, *, hashes: Mapping[str, str]) -> Unit:
+def make_unit(number: int, anchor: datetime, *, hashes: Mapping[str, str], settings: Settings) -> Unit:
     """The unit of this number as it is at `anchor`, with `hashes` as the demo accounts' stored passwords."""
-    return _Maker(number, anchor, hashes).make()
+    return _Maker(number, anchor, hashes, settings).make()
 
 
 class _Maker:
     """Draws everything from one generator, in a fixed order."""
 
-    def __init__(self, number: int, anchor: datetime, hashes: Mapping[str, str]) -> None:
+    def __init__(self, number: int, anchor: datetime, hashes: Mapping[str, str], settings: Settings) -> None:
         self.number = number
         self.anchor = anchor
         self.start = anchor - SPAN
         self.hashes = hashes
+        self.settings = settings
         self.chance = Random(f"agora-sample-{number}")
         self.unit = Unit(number)
         self.categories = {topic.category: sample_id("category", topic.category, self.start) for topic in texts.TOPICS}
@@ -121,8 +106,11 @@ class _Maker:
         self._follows(people)
         for post in published:
             if post.category_id is not None:
-                self.unit.category_posts[post.category_id] += 1
-            self.unit.tag_posts.update(post.tag_ids)
+                self.unit.moves[Category, "posts_count"][post.category_id] += 1
+            self.unit.moves[Tag, "usage_count"].update(post.tag_ids)
+        shop = ShopMaker(self.unit, people, self.anchor, self.start, self.settings)
+        OrderMaker(self.unit, shop, shop.make(), self.settings).make()
+        shop.finish()
         return self.unit
 
     def _people(self) -> list[User]:
@@ -306,7 +294,7 @@ class _Maker:
     def _views(self, post: Post) -> None:
         """Most on the first days, few later, and some every day of the last fortnight."""
         assert post.published_at is not None
-        first, today = _day(post.published_at), _day(self.anchor)
+        first, today = day_of(post.published_at), day_of(self.anchor)
         age = (today - first).days
         days = {*range(min(age + 1, 12)), *range(max(0, age - 13), age + 1)}
         for offset in sorted(days):
@@ -430,12 +418,7 @@ class _Maker:
                 followed.followers_count += 1
 
     def _moment(self, since: datetime, until: datetime, *, early: bool = False) -> datetime:
-        share = self.chance.random()
-        return to_milliseconds(since + (until - since) * (share**2 if early else share))
-
-
-def _day(moment: datetime) -> datetime:
-    return datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
+        return moment_between(self.chance, since, until, early=early)
 
 
 @lru_cache(maxsize=100)

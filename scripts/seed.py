@@ -23,12 +23,12 @@ from rich.table import Table
 from models.audit import AuditEntry
 from models.base import AgoraDocument
 from models.base import now as present
-from models.blog.taxonomy import Category, Tag
 from models.database import DuplicateKeyError, Session, run_transaction
 from models.users import User
 from scripts.connection import run_connected
 from scripts.embedded import LaunchError
-from scripts.samples import DEMO_ACCOUNTS, Unit, make_unit, sample_id
+from scripts.samples import DEMO_ACCOUNTS, make_unit
+from scripts.samples_unit import Unit, sample_id
 from services.cache import clear_all_caches
 from services.indexes import IndexService
 from services.settings import Settings
@@ -99,7 +99,7 @@ async def seed(*, settings: Settings, scale: int = 1, progress: bool = True, now
     with _bar(shown=progress and bool(lacking)) as bar:
         task = bar.add_task("Sample data", total=None)
         for number in lacking:
-            unit = make_unit(number, anchor, hashes=await _demo_hashes(settings) if number == 0 else {})
+            unit = make_unit(number, anchor, hashes=await _demo_hashes(settings) if number == 0 else {}, settings=settings)
             bar.update(task, total=len(unit) * len(lacking))
             for document, samples in unit.documents.items():
                 bar.update(task, description=document.get_collection_name())
@@ -149,12 +149,12 @@ async def _insert_missing(document: type[AgoraDocument], samples: Sequence[Agora
 
 
 async def _complete(unit: Unit) -> None:
-    """Mark the unit as complete and count its posts in categories and tags: both at once, so that no kill can part them."""
+    """Mark the unit as complete and count what it has in what units share: both at once, so that no kill can part them."""
     marker = AuditEntry(id=_marker_id(unit.number), action=_COMPLETED, subject=f"sample_data:{unit.number}")
 
     async def work(session: Session) -> None:
         await marker.store(session=session)
-        for document, field, moved in ((Category, "posts_count", unit.category_posts), (Tag, "usage_count", unit.tag_posts)):
+        for (document, field), moved in unit.moves.items():
             for key, count in sorted(moved.items()):
                 # Not `change`: counters do not make a category newer than the sample says it is.
                 await document.collection().update_one({"_id": key}, {"$inc": {field: count}}, session=session)
