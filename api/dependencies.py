@@ -9,8 +9,10 @@ from typing import Annotated, Any
 
 from beanie import PydanticObjectId
 from fastapi import Depends, Path, Query, Request
+from pydantic import BeforeValidator
 
 from api.conditional import named_revision, required_revision
+from models.base import UtcDatetime
 from services.errors import UnauthenticatedError
 from services.pagination import MAX_LIMIT, CursorCodec, PageRequest
 from services.payments.gateways import Gateways
@@ -123,6 +125,17 @@ Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items to return")]
 IfMatch = Annotated[int | None, Depends(named_revision)]
 RequiredIfMatch = Annotated[int | None, Depends(required_revision)]
+
+
+def _no_number(value: Any) -> Any:
+    """A bare number would be read as seconds since 1970."""
+    if isinstance(value, str) and value.lstrip("+-").replace(".", "", 1).isdecimal():
+        raise ValueError("not a time")
+    return value
+
+
+QueryTime = Annotated[UtcDatetime, BeforeValidator(_no_number)]
+"""A time in a query, with its zone: `2030-01-01T00:00:00Z`."""
 ObjectIdPath = Annotated[
     PydanticObjectId, Path(description="An id, 24 hexadecimal digits", examples=["65f0c0ffee0ddba11ca7f00d"])
 ]

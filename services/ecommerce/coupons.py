@@ -8,6 +8,7 @@ from typing import Annotated
 
 from beanie import PydanticObjectId
 from pydantic import Field, StringConstraints
+from pymongo import InsertOne
 from pymongo.errors import BulkWriteError
 
 from models.database import DuplicateKeyError, Session, run_transaction, start_again
@@ -161,9 +162,9 @@ class CouponService(RedemptionService):
             if await Coupon.find_row({"batch": draft.batch}, {"_id": 1}, session=session) is not None:
                 raise BatchTakenError(draft.batch)
             codes = random_codes(draft.count, prefix=draft.prefix, length=draft.length, source=dice)
-            rows = [Coupon.model_validate({**terms, "code": code}).row() for code in codes]
+            rows = [InsertOne(Coupon.model_validate({**terms, "code": code}).row()) for code in codes]
             try:
-                await Coupon.collection().insert_many(rows, session=session)
+                await Coupon.collection().bulk_write(rows, session=session)
             except BulkWriteError as error:
                 raise start_again("a random code was taken") from error
             await _record(session, f"coupon_batch:{draft.batch}", viewer)

@@ -28,7 +28,7 @@ _NEEDS: dict[DiscountKind, set[str]] = {
 class InvalidSpanError(RuleViolatedError):
     """An offer ends after it starts."""
 
-    code = "invalid_span"
+    code = "invalid_offer_span"
 
     def __init__(self) -> None:
         super().__init__("An offer expires after it starts.")

@@ -5,10 +5,9 @@ from typing import Annotated, Any
 from fastapi import Query
 from starlette.responses import Response
 
-from api.dependencies import Allowed, ObjectIdPath, Paging, RequiredIfMatch
+from api.dependencies import Allowed, ObjectIdPath, Paging, QueryTime, RequiredIfMatch
 from api.routing import make_router, refuses
 from api.schemas.pricing import CouponBatchCreate, CouponCreate, CouponUpdate
-from models.base import UtcDatetime
 from models.ecommerce.coupons import CouponBatch, CouponRead, DiscountUsage
 from services.ecommerce.coupons import (
     BatchName,
@@ -94,8 +93,8 @@ async def deactivate_coupon(coupon_id: ObjectIdPath, viewer: PromotionKeeper) ->
 @router.get("/discount-usage", responses=refuses(InvalidSpanError, OverloadedError))
 async def list_discount_usage(
     viewer: PromotionKeeper,
-    since: Annotated[UtcDatetime, Query(description="From this time on", examples=["2030-01-01T00:00:00Z"])],
-    until: Annotated[UtcDatetime, Query(description="Up to, and without, this time", examples=["2030-02-01T00:00:00Z"])],
+    since: Annotated[QueryTime, Query(description="From this time on", examples=["2030-01-01T00:00:00Z"])],
+    until: Annotated[QueryTime, Query(description="Up to, and without, this time", examples=["2030-02-01T00:00:00Z"])],
     by: Annotated[UsageBy, Query(description="What is counted")] = UsageBy.COUPON,
 ) -> list[DiscountUsage]:
     """Uses and money given away, by coupon, batch or promotion and currency, the most used first; at most 1,000 rows."""

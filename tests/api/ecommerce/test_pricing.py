@@ -95,7 +95,7 @@ class TestCoupons:
             answer = await client.get(f"{API}/discount-usage", params={**span, "by": by}, headers=staff)
             assert (answer.status_code, answer.json()) == (200, [])
         wrong = await client.get(f"{API}/discount-usage", params={**span, "until": span["since"]}, headers=staff)
-        assert (wrong.status_code, wrong.json()["code"]) == (400, "invalid_span")
+        assert (wrong.status_code, wrong.json()["code"]) == (400, "invalid_offer_span")
 
 
 class TestShippingMethods:
