@@ -60,7 +60,7 @@ async def change_many_statuses(
     body: BulkStatusUpdate, viewer: Clerk, settings: Config, gateways: GatewaysOf, key: OperationKey
 ) -> BulkStatusResult:
     """Move many orders, each by itself: one that is refused has its reason in its row and does not keep the others."""
-    return await OrderAdministrationService.change_many(body, viewer=viewer, gateways=gateways, settings=settings)
+    return await OrderAdministrationService.change_statuses(body, viewer=viewer, gateways=gateways, settings=settings)
 
 
 @router.get("/{order_id}/staff", responses=_FOUND)

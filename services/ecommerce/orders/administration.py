@@ -123,7 +123,7 @@ class OrderAdministrationService:
         return to_staff_order((await run_transaction(work, hot=[order_id])).row())
 
     @staticmethod
-    async def change_many(
+    async def change_statuses(
         draft: BulkStatusDraft,
         *,
         viewer: Viewer,
