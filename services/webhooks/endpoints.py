@@ -241,7 +241,7 @@ def to_read(endpoint: WebhookEndpoint) -> WebhookEndpointRead:
 
 async def _checked(text: str, *, settings: Settings, resolver: Resolver) -> str:
     policy = OutboundPolicy.of(settings)
-    url = parse_url(text, policy=policy)
+    url = parse_url(str(parse_url(text, policy=policy)), policy=policy)  # in its normal form, which may be longer
     await checked_addresses(url, policy=policy, resolver=resolver)
     return str(url)
 

@@ -23,7 +23,7 @@ DELIVERY_JOB = "deliver_webhooks"
 DELIVERY_LEASE = timedelta(seconds=6)  # how long messages wait after the worker that sent them was killed
 IDLE_SECONDS = 0.5
 WIDTH = 4  # messages under way to one endpoint; one alone while it fails
-GRACE_SECONDS = 2.0  # for what is under way when the worker is asked to end
+GRACE_SECONDS = 1.5  # for what is under way when the worker is asked to end; the whole process has ten
 _BATCH = 32
 
 

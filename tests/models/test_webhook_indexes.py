@@ -33,10 +33,10 @@ async def test_every_list_and_look_up_is_served(database: Database, commands: Co
         delivery = await create_delivery(endpoint)
 
     with commands.counting() as sent:
-        for state in (None, DeliveryState.FAILED):
-            page = await WebhookDeliveryService.list_deliveries(endpoint.id, viewer=admin, cursors=CURSORS, state=state, limit=1)
+        for wanted in (None, DeliveryState.FAILED):
+            page = await WebhookDeliveryService.list_deliveries(endpoint.id, viewer=admin, cursors=CURSORS, state=wanted, limit=1)
             await WebhookDeliveryService.list_deliveries(
-                endpoint.id, viewer=admin, cursors=CURSORS, state=state, cursor=page.next_cursor, limit=1
+                endpoint.id, viewer=admin, cursors=CURSORS, state=wanted, cursor=page.next_cursor, limit=1
             )
         await WebhookDeliveryService.get_delivery(endpoint.id, delivery_id=delivery.id, viewer=admin)
         await WebhookDeliveryService.list_due(endpoint.id, limit=5)
