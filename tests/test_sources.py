@@ -29,9 +29,16 @@ METHODS = {
         UserService.create_user UserService.get_user_by_id UserService.update_user UserService.delete_user
         UserService.create_login_session UserService.get_active_sessions UserService.extend_session UserService.invalidate_session
     """,
+    "002 shop": """
+        ProductService.search_products ProductService.get_product_details
+    """,
+    "000": """
+        Product.is_available ProductRepository.find_by_id ProductRepository.find_by_category ProductRepository.save
+    """,
     "001": """
         UserService.RegisterUser UserService.LoginUser LikeService.LikePost LikeService.UnlikePost FollowService.FollowUser
         FollowService.UnfollowUser CommentService.CreateComment CommentService.GetPostComments FeedService.GetUserFeed
+        ProductService.AddProduct ProductService.GetProduct ProductService.SearchProducts
     """,
 }
 
@@ -57,6 +64,23 @@ INDEXES = {
     "comments": {"post", "author", "parent", "status", "post + status + created_at", "author + created_at"},
     "likes": {"post", "user", "post + user unique"},
     "follows": {"follower", "following", "follower + following unique"},
+    "product_categories": {"slug unique", "parent", "path", "is_active", "sort_order", "parent + sort_order"},
+    "products": {
+        "slug unique",
+        "sku unique",
+        "category",
+        "brand",
+        "status",
+        "price",
+        "is_featured",
+        "sales",
+        "rating",
+        "category + status",
+        "brand + status",
+        "price + status",
+        "tags",
+        "text on name, description, tags",
+    },
     "login_sessions": {"session_token unique", "expires_at"},
 }
 
@@ -66,6 +90,7 @@ TRAPS = """
     USR-M2 USR-M3 USR-M4 USR-M6 USR-S1 USR-S2 USR-S3 USR-S4 USR-S6 USR-S7 USR-S8 USR-S9
     BLG-M2 BLG-M6 BLG-S1 BLG-S3 BLG-S4 BLG-S7 BLG-S8 BLG-S10 BLG-S11 BLG-S13 BLG-S15 BLG-S16 BLG-S17 BLG-A2 BLG-A3 BLG-A4
     PAY-5
+    COM-M3 COM-M5 COM-S2 COM-S3
 """
 
 
