@@ -22,6 +22,7 @@ from services.ecommerce.cart_writing import (
     Edit,
     change_cart,
     guest_owner,
+    load_carts,
     user_owner,
 )
 from services.ecommerce.catalog.purchasable import Purchasable, PurchasableService
@@ -235,6 +236,20 @@ class CartService:
     async def merge(holder: CartHolder, *, settings: Settings, now: datetime | None = None) -> CartRead:
         """Let a guest's cart join the person's, which every other change does, too. Once: it is empty and closed afterwards."""
         return await _changed(holder, _nothing, settings=settings, revision=None, now=now or present())
+
+    @staticmethod
+    async def join_guest(
+        holder: CartHolder, *, settings: Settings, revision: int | None = None, now: datetime | None = None
+    ) -> int | None:
+        """As `merge`, before a checkout: the revision the cart then has, or `revision` as it was given when nothing joined.
+
+        Raises PreconditionError when something would join and `revision` is not the cart's any more.
+        """
+        now = now or present()
+        if (await load_carts(holder, now=now)).guest is None:
+            return revision
+        change = await change_cart(holder, _nothing, now=now, settings=settings, revision=revision)
+        return revision if revision is None or change.cart is None else change.cart.revision
 
     @staticmethod
     async def find_for_checkout(holder: CartHolder | str, *, session: Session | None = None, now: datetime | None = None) -> Cart:

@@ -139,6 +139,9 @@ async def _place_cart(
     moment = to_milliseconds(now or present())
     is_free = draft.payment_method is PaymentMethod.NONE  # or so the buyer believes: `place` knows
     gateway = None if is_free else gateways.choose(draft.payment_method.value, draft.gateway)
+    if holder.viewer is not None and holder.guest is not None:
+        revision = await CartService.join_guest(holder, settings=settings, revision=draft.cart_revision, now=moment)
+        draft = draft.model_copy(update={"cart_revision": revision})
     cart = await CartService.find_for_checkout(holder, now=moment)
     account = guest_account(draft.email) if holder.viewer is None else await account_of(holder.viewer.user_id)
     number = await SequenceService.next_number(ORDER_PREFIX, now=moment)

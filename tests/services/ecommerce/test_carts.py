@@ -555,6 +555,24 @@ class TestMerge:
         assert [[problem.kind for problem in line.problems] for line in merged.lines] == [[], [LineProblemKind.PRICE_CHANGED]]
 
 
+class TestJoinGuest:
+    async def test_com_s9_tells_the_revision_a_checkout_goes_by(self, database: Database, settings: Settings) -> None:
+        """COM-S9: the buyer saw both carts as one, under the revision of their own."""
+        user, product = await create_user(), await in_stock(9)
+        own = await create_cart((product, 1), user=user)
+        await create_cart((product, 2))
+        holder = holder_of(user, CART_TOKEN)
+        seen = (await CartService.get(holder, settings=settings)).revision
+
+        with pytest.raises(PreconditionError):
+            await CartService.join_guest(holder, settings=settings, revision=seen + 1)
+        assert await CartService.join_guest(holder, settings=settings, revision=seen) == seen + 1
+        assert await CartService.join_guest(holder, settings=settings, revision=seen) == seen
+        assert await CartService.join_guest(holder, settings=settings) is None
+
+        assert quantities(await stored(own.owner)) == [3]
+
+
 class TestFindForCheckout:
     async def test_gives_what_is_stored(self, database: Database, settings: Settings, commands: CommandLog) -> None:
         user, product = await create_user(), await in_stock(5)
