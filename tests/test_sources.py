@@ -30,9 +30,10 @@ METHODS = {
         UserService.create_login_session UserService.get_active_sessions UserService.extend_session UserService.invalidate_session
     """,
     "002 shop": """
-        ProductService.search_products ProductService.get_product_details
+        Coupon.is_valid ProductService.search_products ProductService.get_product_details
     """,
     "000": """
+        Money.add Money.multiply
         Product.is_available ProductRepository.find_by_id ProductRepository.find_by_category ProductRepository.save
     """,
     "001": """
@@ -82,15 +83,17 @@ INDEXES = {
         "text on name, description, tags",
     },
     "login_sessions": {"session_token unique", "expires_at"},
+    "coupons": {"code unique", "is_active", "starts_at", "expires_at", "is_active + starts_at + expires_at"},
 }
 
-# Every item of SPEC A0 to A2 that names a TRAP, but X-09, which is about money.
+# Every item of SPEC that names a TRAP, as far as it is built.
 TRAPS = """
-    X-07 X-12 X-13 X-14 X-15 X-16 X-17 X-18 X-19 X-20 X-21 X-26 X-28 X-32
+    X-07 X-09 X-12 X-13 X-14 X-15 X-16 X-17 X-18 X-19 X-20 X-21 X-26 X-28 X-32
     USR-M2 USR-M3 USR-M4 USR-M6 USR-S1 USR-S2 USR-S3 USR-S4 USR-S6 USR-S7 USR-S8 USR-S9
     BLG-M2 BLG-M6 BLG-S1 BLG-S3 BLG-S4 BLG-S7 BLG-S8 BLG-S10 BLG-S11 BLG-S13 BLG-S15 BLG-S16 BLG-S17 BLG-A2 BLG-A3 BLG-A4
     PAY-5
     COM-M3 COM-M5 COM-S2 COM-S3
+    COM-M10 COM-S14 COM-S15
 """
 
 
