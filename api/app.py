@@ -37,6 +37,7 @@ from services.settings import Settings
 log = structlog.get_logger(__name__)
 
 VERSION = "0.1.0"
+_REQUEST_HEADERS = ("Cart-Token", "Idempotency-Key", "If-Match", "If-None-Match", "X-Order-Token", "X-Request-ID")
 
 # What this process keeps, and forgets when another process changed it.
 _CACHES = [
@@ -137,7 +138,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
                 allow_origins=settings.cors_origins,
                 allow_credentials=settings.cors_credentials,
                 allow_methods=["*"],
-                allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"],
+                allow_headers=["Authorization", "Content-Type", *_REQUEST_HEADERS],
                 expose_headers=["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"],
             )
         )

@@ -11,6 +11,7 @@ from services.ecommerce.checkout.completion import CheckedOut, CheckoutService, 
 from services.ecommerce.checkout.placement import CartChangedError, PaymentMethodNeededError, PriceChangedError
 from services.ecommerce.couponreasons import COUPON_ERRORS
 from services.ecommerce.shipping import ShippingMethodNotOfferedError
+from services.errors import PreconditionError
 from services.inventory.reservations import OutOfStockError
 from services.payments.gateways import UnknownGatewayError, UnknownMethodError
 from services.users.identity import InvalidEmailError
@@ -24,6 +25,7 @@ router = make_router("/shop/checkout", "Shop: checkout")
     responses=refuses(
         CartEmptyError,
         CartChangedError,
+        PreconditionError,
         PriceChangedError,
         NotForSaleError,
         OutOfStockError,
