@@ -8,6 +8,7 @@ from services.errors import RuleViolatedError
 from services.payments.offline import OFFLINE, OfflineGateway
 from services.payments.port import Gateway
 from services.payments.sandbox import SandboxGateway
+from services.payments.stripe_gateway import StripeGateway
 from services.settings import Settings
 
 # The strategy of each way of paying: those of the first kind are charged at a gateway, the others by a person's word.
@@ -94,4 +95,13 @@ def make_gateways(settings: Settings) -> Gateways:
     if settings.sandbox_gateway_url is not None and settings.sandbox_gateway_secret is not None:
         secret = settings.sandbox_gateway_secret.get_secret_value()
         gateways.append(SandboxGateway(settings.sandbox_gateway_url, secret, timeout=settings.gateway_timeout_seconds))
+    if settings.stripe_secret_key is not None and settings.stripe_webhook_secret is not None:
+        gateways.append(
+            StripeGateway(
+                settings.stripe_secret_key.get_secret_value(),
+                settings.stripe_webhook_secret.get_secret_value(),
+                timeout=settings.gateway_timeout_seconds,
+                api_url=settings.stripe_api_url,
+            )
+        )
     return Gateways(gateways, default=settings.payment_gateway)

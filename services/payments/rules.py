@@ -171,10 +171,13 @@ async def _rows() -> list[dict[str, Any]]:
 
 
 async def _rows_made_now() -> list[dict[str, Any]]:
-    """The default rules, kept from now on so that they can be changed; several callers at once keep them once."""
-    for rule in default_rules():
-        with contextlib.suppress(DuplicateKeyError):
-            await rule.store()
+    """The default rules, kept from now on so that they can be changed; all of them or none, and by several callers once."""
+
+    async def keep(session: Session) -> None:
+        await FraudRule.collection().insert_many([rule.row() for rule in default_rules()], session=session)
+
+    with contextlib.suppress(DuplicateKeyError):
+        await run_transaction(keep, hot=["fraud_rules"])
     return await _rows()
 
 
