@@ -56,8 +56,8 @@ class StockLevel(AgoraDocument):
         name = "stock_levels"
         indexes = [
             IndexModel([("variant_id", ASCENDING), ("location_id", ASCENDING)], name="variant_location_unique", unique=True),
-            # A product's stock; what lies at a location.
-            IndexModel([("product_id", ASCENDING), ("_id", ASCENDING)], name="product"),
+            # A product's stock, few rows: on its own, because its page asks for them. What lies at a location.
+            IndexModel([("product_id", ASCENDING)], name="product"),
             IndexModel([("location_id", ASCENDING), ("_id", ASCENDING)], name="location"),
             # What runs low.
             IndexModel([("is_low", ASCENDING), ("_id", ASCENDING)], name="low"),

@@ -99,9 +99,9 @@ async def test_every_read_of_stock_is_served(database: Database, commands: Comma
     assert served == {
         ("stock_levels", "_id_"),
         ("stock_levels", "variant_location_unique"),
-        # A variant lies at few locations: they are put in order in memory.
+        # A product or variant lies at few locations: they are put in order in memory.
         ("stock_levels", "narrowed by variant_location_unique"),
-        ("stock_levels", "product"),
+        ("stock_levels", "narrowed by product"),
         ("stock_levels", "location"),
         ("stock_levels", "low"),
         # A page of the levels that have a reorder point, which is all that the index holds.
