@@ -59,10 +59,11 @@ async def _stock(orders: list[Order]) -> list[str]:
         owner = f"order:{order.id}"
         bought: Counter[Any] = Counter()
         for line in order.lines:
-            if line.tracks_inventory:
-                bought[line.variant_id] += line.quantity if order.is_stock_taken else 0
+            if line.tracks_inventory and order.is_stock_taken:
+                bought[line.variant_id] += line.fulfilled_quantity if order.status is OrderStatus.REFUNDED else line.quantity
         away = Counter({variant: pieces for variant, pieces in sold[owner].items() if pieces})
-        if order.status not in (OrderStatus.RETURNED, OrderStatus.REFUNDED) and away != +bought:
+        has_returns = any(line.returned_quantity for line in order.lines)
+        if not has_returns and away != +bought:
             wrong.append(f"{order.number} ({order.status}) moved {dict(away)} instead of {dict(bought)}")
         if order.status is OrderStatus.CANCELLED and status.get(owner) is ReservationStatus.HELD:
             wrong.append(f"{order.number} is cancelled and holds stock")
@@ -112,9 +113,10 @@ async def _statistics(orders: list[Order]) -> list[str]:
             wrong.append(f"customer {customer.id}: {told} instead of {(count, spent, points, earned)}")
     sales: Counter[Any] = Counter()
     for order in orders:
-        if order.is_counted and order.status not in (OrderStatus.REFUNDED, OrderStatus.RETURNED):
+        if order.is_counted:
             for line in order.lines:
-                sales[line.product_id] += line.quantity
+                kept = line.fulfilled_quantity if order.status is OrderStatus.REFUNDED else line.quantity
+                sales[line.product_id] += kept - line.returned_quantity
     for product in await all_of(Product):
         if product.sales_count != sales[product.id]:
             wrong.append(f"{product.name} sold {product.sales_count} instead of {sales[product.id]}")
