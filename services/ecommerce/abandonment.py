@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 
 class ReportWindowError(UnprocessableError):
-    """A report that ends before it starts, or spans more than a year."""
+    """A report that ends before it starts, spans more than a year, or lies outside of all time."""
 
     code = "report_window"
 
@@ -62,9 +62,9 @@ class AbandonmentService:
         Raises PermissionDeniedError and ReportWindowError.
         """
         viewer.require(Permission.VIEW_REPORTS)
-        starts_at, ends_at = to_milliseconds(starts_at), to_milliseconds(ends_at)
-        if not timedelta(0) < ends_at - starts_at <= timedelta(days=MAX_DAYS):
+        if not timedelta(0) < ends_at - starts_at <= timedelta(days=MAX_DAYS) or not 1970 < starts_at.year < 9000:
             raise ReportWindowError
+        starts_at, ends_at = to_milliseconds(starts_at), to_milliseconds(ends_at)
         rows = await CartAbandonment.aggregate_rows(_report_pipeline(starts_at, ends_at))
         abandoned = sum(row["abandoned"] for row in rows)
         recovered = sum(row["recovered"] for row in rows)

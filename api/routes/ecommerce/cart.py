@@ -1,10 +1,10 @@
 """The cart of who is signed in, or of the guest who holds its token; and what became of carts that were left."""
 
 import hashlib
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request, Response
+from pydantic import AwareDatetime
 
 from api.carts import CartHolderOf
 from api.conditional import NOT_MODIFIED, etag, tagged
@@ -125,8 +125,8 @@ async def merge_carts(request: Request, viewer: SignedIn, holder: CartHolderOf, 
 @reports.get("/abandoned-carts", responses=refuses(PermissionDeniedError, ReportWindowError))
 async def get_abandonment_report(
     viewer: Annotated[Viewer, Allowed(Permission.VIEW_REPORTS)],
-    starts_at: Annotated[datetime, Query(examples=["2026-11-01T00:00:00Z"])],
-    ends_at: Annotated[datetime, Query(description="Not included", examples=["2026-12-01T00:00:00Z"])],
+    starts_at: Annotated[AwareDatetime, Query(examples=["2026-11-01T00:00:00Z"])],
+    ends_at: Annotated[AwareDatetime, Query(description="Not included", examples=["2026-12-01T00:00:00Z"])],
 ) -> AbandonmentReport:
     """How many carts were left alone within a time, how many owners were reminded, and how many bought after all."""
     return await AbandonmentService.report(viewer=viewer, starts_at=starts_at, ends_at=ends_at)
