@@ -34,12 +34,14 @@ METHODS = {
     """,
     "000": """
         Money.add Money.multiply
-        Product.is_available ProductRepository.find_by_id ProductRepository.find_by_category ProductRepository.save
+        Product.is_available Product.reduce_stock ProductRepository.find_by_id ProductRepository.find_by_category
+        ProductRepository.save
     """,
     "001": """
         UserService.RegisterUser UserService.LoginUser LikeService.LikePost LikeService.UnlikePost FollowService.FollowUser
         FollowService.UnfollowUser CommentService.CreateComment CommentService.GetPostComments FeedService.GetUserFeed
         ProductService.AddProduct ProductService.GetProduct ProductService.SearchProducts
+        InventoryService.ReserveStock InventoryService.ReleaseStock
     """,
 }
 
@@ -93,6 +95,7 @@ TRAPS = """
     BLG-M2 BLG-M6 BLG-S1 BLG-S3 BLG-S4 BLG-S7 BLG-S8 BLG-S10 BLG-S11 BLG-S13 BLG-S15 BLG-S16 BLG-S17 BLG-A2 BLG-A3 BLG-A4
     PAY-5
     COM-M3 COM-M5 COM-S2 COM-S3
+    INV-1
     COM-M10 COM-S14 COM-S15
 """
 

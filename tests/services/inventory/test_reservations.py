@@ -154,7 +154,7 @@ class TestReserve:
 
 
 class TestCommit:
-    async def test_what_was_held_is_sold(self) -> None:
+    async def test_inv_1_what_was_held_is_sold(self) -> None:
         mug = await stock(a_variant(), 10, unit_cost=33)
         await reserve("order:1", wanted(mug, 4))
         for _ in range(2):  # harmless to repeat
