@@ -12,6 +12,7 @@ from models.blog.comments import Comment, CommentStatus
 from models.blog.posts import Post, PostRevision, PostSlug, PostStatus, PostViews
 from models.blog.taxonomy import Category, Tag
 from models.database import DuplicateKeyError, Session, run_transaction
+from models.ecommerce.catalog import VISIBLE_STATUSES, Product, ProductCategory, ProductViews
 from models.ecommerce.coupons import Coupon, CouponRedemption
 from models.ecommerce.customers import Address, Customer, LoyaltyEntry
 from models.social import Follow, Like, LikeKind
@@ -57,6 +58,10 @@ COUNTERS = (
     StoredCounter(Comment, "likes_count", Like, "subject_id", {"kind": LikeKind.COMMENT}),
     StoredCounter(Comment, "replies_count", Comment, "parent_id", _APPROVED),
     StoredCounter(Comment, "descendants_count", Comment, "ancestor_ids", _APPROVED, owner_is_list=True),
+    StoredCounter(
+        ProductCategory, "products_count", Product, "category_id", {"status": {"$in": [one.value for one in VISIBLE_STATUSES]}}
+    ),
+    StoredCounter(Product, "views_count", ProductViews, "product_id", summed="views_count"),
     StoredCounter(Coupon, "usage_count", CouponRedemption, "coupon_id"),
     StoredCounter(Customer, "points_balance", LoyaltyEntry, "customer_id", summed="points"),
     StoredCounter(Customer, "orders_count", LoyaltyEntry, "customer_id", summed="orders"),

@@ -11,6 +11,7 @@ from models.blog.comments import Comment, CommentStatus
 from models.blog.posts import Post, PostRevision, PostSlug, PostStatus, PostViews
 from models.blog.taxonomy import Category, Tag
 from models.documents import DOCUMENTS
+from models.ecommerce.catalog import ProductViews
 from models.ecommerce.coupons import Coupon, CouponRedemption
 from models.jobs import Job
 from models.ratelimits import RateWindow
@@ -94,6 +95,7 @@ async def test_every_counter_field_of_every_document_declares_its_truth() -> Non
     own = {
         (User, "login_count"),
         (PostViews, "views_count"),
+        (ProductViews, "views_count"),
         (Job, "run_count"),
         (RateWindow, "attempts_count"),
     }  # truths themselves
