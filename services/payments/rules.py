@@ -174,7 +174,8 @@ async def _rows_made_now() -> list[dict[str, Any]]:
     """The default rules, kept from now on so that they can be changed; all of them or none, and by several callers once."""
 
     async def keep(session: Session) -> None:
-        await FraudRule.collection().insert_many([rule.row() for rule in default_rules()], session=session)
+        for rule in default_rules():
+            await rule.store(session=session)
 
     with contextlib.suppress(DuplicateKeyError):
         await run_transaction(keep, hot=["fraud_rules"])
