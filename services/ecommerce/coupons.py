@@ -20,11 +20,9 @@ from services.ecommerce.redemptions import RedemptionService
 from services.errors import ConflictError, NotFoundError, PreconditionError
 from services.events import EventService
 from services.pagination import Page, PageRequest, page_of
-from services.ratelimits import RatePolicy
 from services.users.permissions import Permission, Viewer
 
 __all__ = [
-    "CODE_ATTEMPTS",
     "BatchDraft",
     "BatchNotFoundError",
     "BatchTakenError",
@@ -38,9 +36,6 @@ __all__ = [
     "normal_code",
     "safe_cell",
 ]
-
-CODE_ATTEMPTS = RatePolicy("coupon_codes", 30, 600)
-"""How many codes one person or address may try: whoever takes codes from buyers counts them, or codes could be guessed."""
 
 MAX_CODE = 40
 MAX_BATCH = 5_000

@@ -18,7 +18,7 @@ from services.ecommerce.discounts import Discount
 from services.ecommerce.pieces import Piece, is_shipped
 from services.ecommerce.shipping import NO_SHIPPING, Carriage, default_carriage
 from services.ecommerce.taxes import TaxTable, default_taxes
-from services.ecommerce.totals import total_up
+from services.ecommerce.totals import PurchaseTooLargeError, total_up
 from services.settings import Settings
 from tests.factories.pricing import amount_off, buy_get, free_shipping, make_piece, percent_off, usd
 
@@ -130,6 +130,14 @@ class TestExplain:
     def test_lines_in_another_currency_are_refused(self) -> None:
         with pytest.raises(CurrencyMismatchError):
             priced(make_piece("20.00"), make_piece("20.00", currency="EUR"))
+
+    def test_more_than_money_can_be_is_refused(self) -> None:
+        with pytest.raises(PurchaseTooLargeError):
+            priced(*(make_piece("999999999999.99", 3) for _ in range(2)))
+
+    def test_a_quote_reads_back_as_it_was_written(self) -> None:
+        quote = priced(make_piece("19.99", 2), make_piece("5.00"), rules=[percent_off(1000), free_shipping()])
+        assert Quote.model_validate(quote.model_dump()) == quote
 
 
 # The independent computation: decimals and fractions, no function of the shop's.
