@@ -30,6 +30,8 @@ METHODS = {
         UserService.create_login_session UserService.get_active_sessions UserService.extend_session UserService.invalidate_session
     """,
     "002 shop": """
+        Cart.add_item Cart.remove_item Cart.calculate_total CartService.get_or_create_cart CartService.add_to_cart
+        CartService.update_cart_item CartService.get_cart_details
         Coupon.is_valid ProductService.search_products ProductService.get_product_details
     """,
     "000": """
@@ -41,7 +43,7 @@ METHODS = {
         UserService.RegisterUser UserService.LoginUser LikeService.LikePost LikeService.UnlikePost FollowService.FollowUser
         FollowService.UnfollowUser CommentService.CreateComment CommentService.GetPostComments FeedService.GetUserFeed
         ProductService.AddProduct ProductService.GetProduct ProductService.SearchProducts
-        InventoryService.ReserveStock InventoryService.ReleaseStock
+        CartService.AddToCart InventoryService.ReserveStock InventoryService.ReleaseStock
     """,
 }
 
@@ -84,6 +86,10 @@ INDEXES = {
         "tags",
         "text on name, description, tags",
     },
+    "customers": {"email unique", "phone", "is_active", "email + is_active"},
+    "addresses": {"customer", "customer + type"},
+    "address_defaults": {"customer + default_shipping", "customer + default_billing"},
+    "carts": {"customer unique", "expires_at TTL", "user + product unique"},
     "login_sessions": {"session_token unique", "expires_at"},
     "coupons": {"code unique", "is_active", "starts_at", "expires_at", "is_active + starts_at + expires_at"},
 }
@@ -97,6 +103,7 @@ TRAPS = """
     COM-M3 COM-M5 COM-S2 COM-S3
     INV-1
     COM-M10 COM-S14 COM-S15
+    COM-M1 COM-M6 COM-S7 COM-S18
 """
 
 
