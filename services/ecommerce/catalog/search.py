@@ -338,7 +338,8 @@ def _facet_branches(search: _Search, wanted: ProductFilter) -> dict[str, Stages]
         {"$sort": {"n": -1, "_id": 1}},
         {"$limit": _MAX_GROUPS},
     ]
-    unwound: Stages = [{"$unwind": "$facets"}]
+    # Without what is not counted: it would be copied for every value.
+    unwound: Stages = [{"$project": {"facets": 1, "brand": 1}}, {"$unwind": "$facets"}]
     branches: dict[str, Stages] = {
         "values": [*_match(search.all_but()), *unwound, *counted],
         "categories": [*_match(search.all_but()), {"$group": {"_id": "$category_id", "n": {"$sum": 1}}}],
@@ -415,11 +416,11 @@ def _by_code(rows: Sequence[Mapping[str, Any]], reference: Reference) -> list[Fa
 def _values(code: str, rows: Sequence[Mapping[str, Any]], reference: Reference) -> list[FacetValue]:
     labels = _labels(code, reference)
     values = []
-    for row in rows:
+    for row in rows[:MAX_FACET_VALUES]:  # in their order already
         value = row["_id"].partition("=")[2]
         label = row["brand"] if code == BRAND else labels.get(value, value)
-        values.append(FacetValue(value=value, label=label, count=row["n"]))
-    return sorted(values, key=lambda value: (-value.count, value.value))[:MAX_FACET_VALUES]
+        values.append(FacetValue.model_construct(value=value, label=label, count=row["n"]))
+    return values
 
 
 def _labels(code: str, reference: Reference) -> dict[str, str]:
