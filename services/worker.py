@@ -22,6 +22,7 @@ from services.ecommerce.mails import order_mail_consumer
 from services.ecommerce.orders.jobs import order_jobs
 from services.ecommerce.orders.settlement import OrderSettlement
 from services.ecommerce.returns import RETURN_CONSUMER
+from services.ecommerce.stock_items import STOCK_NAME_CONSUMER
 from services.events import Consumer, EventService
 from services.inventory.reservations import ReservationService
 from services.jobs import JobService, RecurringJob
@@ -64,6 +65,7 @@ def make_consumers(settings: Settings) -> list[Consumer]:
         ANONYMITY_CONSUMER,
         CUSTOMER_ERASURE,
         AVAILABILITY_CONSUMER,
+        STOCK_NAME_CONSUMER,
         RETURN_CONSUMER,
         WEBHOOK_CONSUMER,
     ]
@@ -82,7 +84,11 @@ async def _mark_abandoned_carts(settings: Settings) -> str:
 
 
 async def _expire_reservations() -> str:
-    return f"{await ReservationService.expire_due()} reservations expired"
+    expired = batch = await ReservationService.expire_due()
+    while batch:
+        batch = await ReservationService.expire_due()
+        expired += batch
+    return f"{expired} reservations expired"
 
 
 async def _rebuild_recommendations() -> str:

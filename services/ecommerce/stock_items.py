@@ -6,7 +6,10 @@ from beanie import PydanticObjectId
 
 from models.database import Session
 from models.ecommerce.catalog import Product
+from models.events import Event, EventType
+from services.events import Consumer
 from services.inventory.items import Item
+from services.inventory.levels import LevelService
 
 
 class StockItemService:
@@ -26,3 +29,17 @@ class StockItemService:
             for variant in row["variants"]
             if variant["id"] in wanted and variant["track_inventory"]
         }
+
+    @staticmethod
+    async def rename(product_id: PydanticObjectId) -> None:
+        """Have the product's stock levels carry the SKUs that its variants have now. Harmless to repeat."""
+        row = await Product.find_row({"_id": product_id}, {"variants": 1})
+        if row is not None:
+            await LevelService.rename({variant["id"]: variant["sku"] for variant in row["variants"]})
+
+
+async def _rename_changed(event: Event) -> None:
+    await StockItemService.rename(PydanticObjectId(event.subject.removeprefix("product:")))
+
+
+STOCK_NAME_CONSUMER = Consumer("stock_names", {EventType.PRODUCT_UPDATED}, _rename_changed)

@@ -81,6 +81,22 @@ class LevelService:
         return to_level_read(level.row())
 
     @staticmethod
+    async def rename(skus: Mapping[PydanticObjectId, str]) -> int:
+        """Have the levels of these variants carry these SKUs; returns how many did not. What moved before keeps its name."""
+        rows = await StockLevel.find_rows({"variant_id": {"$in": sorted(skus)}}, {"variant_id": 1, "sku": 1})
+        renamed = sorted({row["variant_id"] for row in rows if row["sku"] != skus[row["variant_id"]]})
+
+        async def work(session: Session) -> int:
+            return sum(
+                [
+                    await StockLevel.change_many({"variant_id": one}, {"$set": {"sku": skus[one]}}, session=session)
+                    for one in renamed
+                ]
+            )
+
+        return await run_transaction(work, hot=renamed) if renamed else 0
+
+    @staticmethod
     async def get_variant_stock(variant_id: PydanticObjectId, *, viewer: Viewer) -> VariantStock:
         """A variant everywhere, on the way and on order; three commands. Raises PermissionDeniedError, LevelNotFoundError."""
         viewer.require(Permission.MANAGE_INVENTORY)
