@@ -24,6 +24,7 @@ from models.ecommerce.taxes import TaxZone
 from models.events import Checkpoint, DeadLetter, Event
 from models.fraud import FraudReview, FraudRule
 from models.idempotency import IdempotentAnswer
+from models.imports import ImportFailure, ImportRun
 from models.inventory.moving import Stocktake, StocktakeCount, StockTransfer
 from models.inventory.purchasing import PurchaseOrder, Supplier
 from models.inventory.stock import Reservation, StockLevel, StockLocation, StockMovement
@@ -59,6 +60,8 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     FraudRule,
     GatewayEvent,
     IdempotentAnswer,
+    ImportFailure,
+    ImportRun,
     Job,
     Like,
     LoginRecord,

@@ -9,7 +9,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from models.base import AgoraDocument, UtcDatetime
 from models.ecommerce.pricing import AppliedDiscount, PriceStep, Totals
 from models.money import Currency, Money
-from models.places import PostalAddress
+from models.places import Country, PostalAddress
 
 
 class OrderStatus(StrEnum):
@@ -112,6 +112,7 @@ class Order(AgoraDocument):
     shipping_method: str = "standard"
     shipping_address: PostalAddress | None = None  # None when nothing is shipped
     billing_address: PostalAddress | None = None
+    country: Country | None = None  # of an imported order without an address, as far as its file says
     source: str = "shop"  # `shop`, `api`, `import`
     source_key: str | None = None  # where an imported one comes from: `retail:536365`
     customer_notes: str = ""
