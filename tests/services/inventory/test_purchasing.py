@@ -115,9 +115,14 @@ class TestReceive:
         with pytest.raises(ExcessReceiptError):
             await receive(order, viewer, "DN-1", 11)
         assert await StockMovement.count_rows({}) == 0
-        received = await receive(order, viewer, "DN-1", 11, excess=True)
+        await receive(order, viewer, "DN-1", 6)
+        with pytest.raises(ExcessReceiptError) as refused:
+            await receive(order, viewer, "DN-2", 5)
+        assert (refused.value.ordered, refused.value.received) == (10, 11)
+        received = await receive(order, viewer, "DN-2", 5, excess=True)
 
         assert (received.status, received.lines[0].received_quantity) == (PurchaseOrderStatus.RECEIVED, 11)
+        assert [row["on_hand"] for row in await StockLevel.find_rows({})] == [11]
 
     async def test_lines_are_known_and_named_once(self) -> None:
         viewer, mug = await keeper(), await create_product()
