@@ -10,7 +10,8 @@ from services.ecommerce.carts import CartHolder
 async def cart_holder(
     request: Request,
     cart_token: Annotated[
-        str | None, Header(max_length=100, description="Of a guest's cart; signed in, that cart joins one's own")
+        str | None,
+        Header(alias="Cart-Token", max_length=100, description="Of a guest's cart; signed in, that cart joins one's own"),
     ] = None,
 ) -> CartHolder:
     return CartHolder(request.state.viewer, cart_token)
