@@ -1,7 +1,7 @@
 """Every stored counter and what it counts: recounted in the database, compared, and mended on request."""
 
 import dataclasses
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,11 +15,18 @@ from models.database import DuplicateKeyError, Session, run_transaction
 from models.ecommerce.catalog import VISIBLE_STATUSES, Product, ProductCategory, ProductViews
 from models.ecommerce.coupons import Coupon, CouponRedemption
 from models.ecommerce.customers import Address, Customer, LoyaltyEntry
+from models.ecommerce.orders import Order
+from models.ecommerce.reviews import Review, ReviewStatus
 from models.social import Follow, Like, LikeKind
 from models.users import User
 from services.drift import Drift
+from services.ecommerce.catalog.checks import category_drift, is_place, repair_place
+from services.ecommerce.checks.orders import order_drift, repair_order
+from services.ecommerce.checks.orphans import orphan_drift
+from services.ecommerce.checks.products import product_drift, repair_product
 from services.ecommerce.customer_checks import customer_drift, is_spent, repair_spent
 from services.inventory.checks import is_stock, repair_stock, stock_drift
+from services.payments.checks import payment_drift
 
 __all__ = ["COUNTERS", "Drift", "ReconcileService", "StoredCounter", "recount_pipeline"]
 
@@ -45,6 +52,8 @@ class StoredCounter:
 
 _PUBLISHED = {"status": PostStatus.PUBLISHED}
 _APPROVED = {"status": CommentStatus.APPROVED}
+_ON_SHOW = {"status": {"$in": [status.value for status in VISIBLE_STATUSES]}}
+_PUBLIC_REVIEWS = {"status": ReviewStatus.APPROVED}
 
 COUNTERS = (
     StoredCounter(User, "posts_count", Post, "author_id", _PUBLISHED),
@@ -58,10 +67,11 @@ COUNTERS = (
     StoredCounter(Comment, "likes_count", Like, "subject_id", {"kind": LikeKind.COMMENT}),
     StoredCounter(Comment, "replies_count", Comment, "parent_id", _APPROVED),
     StoredCounter(Comment, "descendants_count", Comment, "ancestor_ids", _APPROVED, owner_is_list=True),
-    StoredCounter(
-        ProductCategory, "products_count", Product, "category_id", {"status": {"$in": [one.value for one in VISIBLE_STATUSES]}}
-    ),
+    StoredCounter(ProductCategory, "products_count", Product, "category_id", _ON_SHOW),
     StoredCounter(Product, "views_count", ProductViews, "product_id", summed="views_count"),
+    StoredCounter(Product, "reviews_count", Review, "product_id", _PUBLIC_REVIEWS),
+    StoredCounter(Product, "rating_total", Review, "product_id", _PUBLIC_REVIEWS, summed="rating"),
+    StoredCounter(Review, "helpful_count", Like, "subject_id", {"kind": LikeKind.REVIEW}),
     StoredCounter(Coupon, "usage_count", CouponRedemption, "coupon_id"),
     StoredCounter(Customer, "points_balance", LoyaltyEntry, "customer_id", summed="points"),
     StoredCounter(Customer, "orders_count", LoyaltyEntry, "customer_id", summed="orders"),
@@ -82,6 +92,8 @@ class ReconcileService:
                 yield row
         async for row in _structure_drift():
             yield row
+        async for row in category_drift():
+            yield row
         async for row in stock_drift():
             yield row
         async for row in customer_drift():
@@ -90,6 +102,8 @@ class ReconcileService:
     @staticmethod
     async def repair(row: Drift) -> bool:
         """Store what was counted; false when the place has changed since it was reported, and is then left alone."""
+        if is_place(row):
+            return await repair_place(row)
         if is_stock(row):
             return await repair_stock(row)
         if is_spent(row):
@@ -105,6 +119,9 @@ class ReconcileService:
         )
         repaired: bool = result.modified_count == 1
         return repaired
+
+
+_BY_NAME = {counter.name: counter for counter in COUNTERS}
 
 
 async def _counter_drift(counter: StoredCounter) -> AsyncIterator[Drift]:
@@ -220,3 +237,25 @@ async def _keep_revision(row: Drift) -> bool:
     except DuplicateKeyError:
         return False
     return True
+
+
+# What is compared beyond the counters, in the order in which it is reported.
+_CHECKS: tuple[Callable[[], AsyncIterator[Drift]], ...] = (
+    _structure_drift,
+    stock_drift,
+    payment_drift,
+    order_drift,
+    orphan_drift,
+    product_drift,
+    customer_drift,
+)
+
+# Who mends what: the first whose it is.
+_REPAIRS: tuple[tuple[Callable[[Drift], bool], Callable[[Drift], Awaitable[bool]]], ...] = (
+    (is_stock, repair_stock),
+    (is_spent, repair_spent),
+    (lambda row: row.collection == Order.Settings.name, repair_order),
+    (lambda row: row.collection == Product.Settings.name, repair_product),
+    (lambda row: (row.collection, row.field) == (Post.Settings.name, "slug"), _claim_slug),
+    (lambda row: (row.collection, row.field) == (Post.Settings.name, "revision"), _keep_revision),
+)
