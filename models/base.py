@@ -27,7 +27,14 @@ def to_milliseconds(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-UtcDatetime = Annotated[AwareDatetime, AfterValidator(to_milliseconds)]
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return to_milliseconds(moment)
+    except OverflowError as error:  # the first or the last hours there are, in a zone of the other side
+        raise ValueError("a time that UTC cannot hold") from error
+
+
+UtcDatetime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """An aware UTC time with millisecond precision."""
 
 
