@@ -8,7 +8,6 @@ from random import Random
 from typing import Any
 
 from models.base import to_milliseconds
-from models.ecommerce.carts import Cart, CartLine
 from models.ecommerce.coupons import Coupon, CouponRedemption
 from models.ecommerce.customers import LoyaltyEntry
 from models.ecommerce.orders import (
@@ -23,16 +22,15 @@ from models.ecommerce.orders import (
 )
 from models.ecommerce.pricing import Quote
 from models.ecommerce.returns import Disposition, ReturnLine, ReturnReason, ReturnRequest, ReturnStatus
-from models.ecommerce.reviews import Review, ReviewStatus
 from models.inventory.stock import MovementKind, Reservation, ReservationStatus, ReservedLine
 from models.money import Money
 from models.payments import Payment, PaymentState, Refund, RefundState, Transaction, TransactionKind, TransactionStatus
 from models.sequences import Sequence as RunningNumber
-from models.social import Like, LikeKind
-from models.users import Role
 from scripts import sampletexts_shop
+from scripts.samples_carts import fill_carts
+from scripts.samples_reviews import ReviewMaker
 from scripts.samples_shop import Buyer, Key, Shop, ShopMaker
-from scripts.samples_unit import Unit, moment_between, sample_id
+from scripts.samples_unit import Unit, sample_id
 from services.ecommerce.discounts import Discount
 from services.ecommerce.loyalty import points_for, points_left
 from services.ecommerce.pieces import Piece
@@ -40,12 +38,10 @@ from services.ecommerce.returns import paid_for
 from services.ecommerce.shipping import NO_SHIPPING, default_carriage
 from services.ecommerce.taxes import default_taxes
 from services.ecommerce.totals import total_up
-from services.markdown import render_comment
 from services.payments.offline import OFFLINE
 from services.settings import Settings
 
 ORDERS = 2_000
-CARTS = 40
 
 # From what an order of some age has become, and how often.
 _SETTLED = (("delivered", 80), ("returned", 7), ("cancelled", 5), ("unpaid", 5), ("shipped", 3))
@@ -84,23 +80,25 @@ class OrderMaker:
         self.points: dict[Key, list[LoyaltyEntry]] = {}
         self.uses: Counter[tuple[Key, Key]] = Counter()
         self.given_out: Counter[str] = Counter()
-        self.reviewed: set[tuple[Key, Key]] = set()
-        self.reviews: list[Review] = []
+        self.reviews = ReviewMaker(unit, shop, self.chance, self.anchor)
 
     def make(self) -> None:
         # More and more of them: the shop grows.
         moments = sorted(self._moment(position) for position in range(ORDERS))
         for position, moment in enumerate(moments):
             self._follow(self._place(position, moment))
-        self._helpful_votes()
-        self._carts()
+        self.reviews.vote()
+        fill_carts(self.unit, self.shop, self.anchor, self.chance, draw=self._pieces)
         if self.unit.number == 0:
             # Numbers of the anchor's day that are given out from now on come after those of every unit.
             today = f"{self.anchor:%Y%m%d}"
             for prefix in ("ORD", "RMA"):
                 self.unit.documents[RunningNumber].append(
                     RunningNumber(
-                        id=sample_id("sequence", prefix, self.anchor), name=f"{prefix}-{today}", value=100 * _NUMBERS_PER_DAY
+                        id=sample_id("sequence", prefix, self.anchor),
+                        name=f"{prefix}-{today}",
+                        value=100 * _NUMBERS_PER_DAY,
+                        **self._stamp(self.anchor),
                     )
                 )
 
@@ -329,7 +327,7 @@ class OrderMaker:
         self._step(sale, OrderStatus.SHIPPED, OrderStatus.DELIVERED, arrived_at, "system")
         if fate == "returned":
             self._send_back(sale, arrived_at)
-        self._review(sale, arrived_at)
+        self.reviews.write(sale.order, sale.buyer, arrived_at)
 
     # Money
 
@@ -574,89 +572,6 @@ class OrderMaker:
             status = OrderStatus.RETURNED
         if is_whole:
             self._step(sale, status, OrderStatus.REFUNDED, moment, "system", f"return {number}")
-
-    def _review(self, sale: Sale, arrived_at: datetime) -> None:
-        order, buyer = sale.order, sale.buyer
-        moment = to_milliseconds(arrived_at + timedelta(hours=self.chance.uniform(1, 24)))
-        if buyer is None or moment > self.anchor:
-            return
-        for line in order.lines:
-            pair = (line.product_id, buyer.customer.id)
-            if pair in self.reviewed or self.chance.random() > 0.3:
-                continue
-            self.reviewed.add(pair)
-            rating = self.chance.choices(list(sampletexts_shop.RATINGS), list(sampletexts_shop.RATINGS.values()))[0]
-            title, content = self.chance.choice(sampletexts_shop.REVIEWS[rating])
-            status = self.chance.choices((ReviewStatus.APPROVED, ReviewStatus.PENDING, ReviewStatus.REJECTED), (90, 7, 3))[0]
-            review = Review(
-                id=sample_id("review", f"{pair[0]}:{pair[1]}", moment),
-                product_id=line.product_id,
-                customer_id=buyer.customer.id,
-                author_id=buyer.user.id,
-                order_id=order.id,
-                rating=rating,
-                title=title,
-                content=content,
-                content_html=render_comment(content),
-                status=status,
-                **self._stamp(moment),
-            )
-            self.reviews.append(review)
-            self.unit.documents[Review].append(review)
-            if status is ReviewStatus.APPROVED:
-                product = self.products[line.product_id]
-                product.reviews_count += 1
-                product.rating_total += rating
-                product.rating_average = (20 * product.rating_total + product.reviews_count) // (2 * product.reviews_count)
-
-    def _helpful_votes(self) -> None:
-        for review in self.reviews:
-            if review.status is not ReviewStatus.APPROVED:
-                continue
-            for voter in self.chance.sample(self.shop.buyers, self.chance.choice((0, 0, 0, 1, 2, 5))):
-                since = max(review.created_at, voter.user.created_at)
-                if voter.user.id == review.author_id:
-                    continue
-                moment = moment_between(self.chance, since, self.anchor, early=True)
-                vote = Like(
-                    id=sample_id("vote", f"{review.id}:{voter.user.id}", moment),
-                    kind=LikeKind.REVIEW,
-                    subject_id=review.id,
-                    user_id=voter.user.id,
-                    **self._stamp(moment),
-                )
-                self.unit.documents[Like].append(vote)
-                review.helpful_count += 1
-
-    def _carts(self) -> None:
-        """What lies in carts now; the job calls the older ones abandoned."""
-        readers = [buyer for buyer in self.shop.buyers if buyer.user.role is Role.USER]
-        for position, buyer in enumerate(self.chance.sample(readers, CARTS)):
-            moment = to_milliseconds(self.anchor - timedelta(hours=position * 3, minutes=5))
-            if buyer.customer.created_at > moment:
-                continue
-            lines = [
-                CartLine(
-                    product_id=piece.product_id,
-                    variant_id=piece.variant_id,
-                    quantity=piece.quantity,
-                    price_seen=piece.unit_price,
-                    added_at=moment,
-                )
-                for piece in self._pieces()
-            ]
-            cart = Cart(
-                id=sample_id("cart", buyer.user.id, moment),
-                owner=f"user:{buyer.user.id}",
-                user_id=buyer.user.id,
-                currency=self.currency,
-                lines=lines,
-                active_at=moment,
-                idle_since=moment,
-                expires_at=moment + timedelta(days=30),
-                **self._stamp(moment),
-            )
-            self.unit.documents[Cart].append(cart)
 
 
 def _by(buyer: Buyer | None) -> str:

@@ -11,7 +11,7 @@ from services.settings import Settings
 from tests.commands import CommandLog
 from tests.databases import DatabasePool
 
-pytest_plugins = ["tests.sandbox"]
+pytest_plugins = ["tests.sandbox", "tests.smallshop"]
 
 TEST_SECRET = "a-secret-for-tests-only-0123456789abcdef"
 

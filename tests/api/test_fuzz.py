@@ -19,6 +19,7 @@ from services.errors import ConflictError
 from services.settings import Settings
 from services.users.accounts import UserService
 from tests.conftest import TEST_SECRET
+from tests.smallshop import small_samples
 
 CASES = 500
 SEED = 20_261_121
@@ -29,7 +30,7 @@ def target(embedded_server: EmbeddedServer) -> Iterator[Target]:
     clear_all_caches()
     name = f"test_{uuid.uuid4().hex[:16]}"
     settings = Settings(_env_file=None, secret_key=TEST_SECRET, mongodb_uri=embedded_server.uri, database=name)
-    with serving(generous(settings)) as served:
+    with small_samples(), serving(generous(settings)) as served:
         yield served
         served.do(served.database.drop())
     clear_all_caches()

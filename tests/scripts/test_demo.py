@@ -28,7 +28,9 @@ def printed(console: Console) -> str:
 
 
 class TestShow:
-    async def test_shows_the_figures_of_the_data(self, database: Database, settings: Settings, console: Console) -> None:
+    async def test_shows_the_figures_of_the_data(
+        self, database: Database, settings: Settings, small_shop: None, console: Console
+    ) -> None:
         await seed(settings=settings, progress=False)
 
         code = await show(console, settings=settings)
@@ -39,7 +41,7 @@ class TestShow:
         published = [row for row in posts if row["status"] == PostStatus.PUBLISHED]
         kept = [row for row in posts if row["status"] != PostStatus.TRASHED]
         assert code == 0
-        assert ["total users", "60"] in cells
+        assert ["total users", "66"] in cells
         assert ["published posts", str(len(published))] in cells
         assert ["total views", f"{sum(row['views_count'] for row in kept):,}"] in cells
         for category in await Category.find_rows({}):
@@ -54,7 +56,7 @@ class TestShow:
         feed = lines[next(number for number, line in enumerate(lines) if "johndoe's feed" in line) :]
         assert any("Principles of Good Design" in line and "janedoe" in line for line in feed)
 
-    async def test_can_be_repeated(self, database: Database, settings: Settings, console: Console) -> None:
+    async def test_can_be_repeated(self, database: Database, settings: Settings, small_shop: None, console: Console) -> None:
         await seed(settings=settings, progress=False)
         await show(console, settings=settings)
         first = printed(console)

