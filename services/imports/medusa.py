@@ -56,6 +56,7 @@ def read_product(group: RowGroup, terms: ReadingTerms) -> SourceProduct:
     left_out: list[Trouble] = []
     option_names = _option_names(group.rows)
     units = [_unit(row, terms, option_names, head, left_out) for row in group.rows]
+    # The thumbnail is one of the images; where it is none of them, it is the first.
     pictures = [(head, head["product thumbnail"], "")]
     pictures += [(head, head[column], "") for column in _numbered(head, r"product image (\d+)(?: url)?")]
     material = {"Material": [name_of(head["product material"])]} if head["product material"] else {}

@@ -176,7 +176,8 @@ def _plain(value: Any) -> Any:
 
 
 def _kept(variant: Variant) -> VariantDraft:
-    return VariantDraft(**variant.model_dump(include=set(VariantDraft.model_fields), exclude_none=True))
+    fields = {name: _plain(getattr(variant, name)) for name in VariantDraft.model_fields}
+    return VariantDraft(**{name: value for name, value in fields.items() if value is not None})
 
 
 async def _of_parts(draft: ProductDraft, skus: Sequence[str]) -> ProductDraft:

@@ -1,10 +1,11 @@
 """Batches of a retailer's documents: their products and customers first, then each document by itself."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from beanie import PydanticObjectId
 
+from models.database import Session, run_transaction
 from models.ecommerce.catalog import Product, ProductStatus
 from models.ecommerce.orders import Order
 from models.ecommerce.returns import ReturnRequest
@@ -22,6 +23,8 @@ from services.imports.sources import draft_of
 from services.imports.values import RefusedRowError, cut
 from services.settings import Settings
 from services.users.permissions import Viewer
+
+_TOGETHER = 50  # products in one transaction
 
 Counts = Counter[tuple[ImportedKind, Outcome]]
 
@@ -101,24 +104,45 @@ class RetailWriter:
         """
         lines = _first_lines(documents)
         known = await known_products([source_key_of(code) for code in lines])
+        for code in lines:
+            if source_key_of(code) in known:
+                self._count_once(code, Outcome.UNCHANGED)
+        missing = [code for code in lines if source_key_of(code) not in known]
         failed: dict[str, str] = {}
-        made = []
-        for code, line in lines.items():
-            if (key := source_key_of(code)) in known:
-                self._count_once(code, Outcome.UNCHANGED)
-                continue
-            try:
-                await create_product(_draft(line), key, {}, viewer=self._viewer, currency=self._currency)
-            except SourceTakenError:  # another import was faster
-                self._count_once(code, Outcome.UNCHANGED)
-            except (AppError, RefusedRowError) as error:
-                failed[code] = f"no product can be made of {code}: {error}"
-                continue
-            else:
-                self._count_once(code, Outcome.CREATED)
-            made.append(key)
-        known |= await known_products(made)
+        for start in range(0, len(missing), _TOGETHER):
+            stretch = {code: lines[code] for code in missing[start : start + _TOGETHER]}
+            failed |= await self._make_products(stretch)
+        known |= await known_products([source_key_of(code) for code in missing if code not in failed])
         return {code: known[key] for code in lines if (key := source_key_of(code)) in known}, failed
+
+    async def _make_products(self, lines: Mapping[str, RetailLine]) -> dict[str, str]:
+        """Make these products in one transaction, because a commit costs more than a product; if that fails, one by one.
+
+        Returns why there is none for some codes.
+        """
+
+        async def work(session: Session) -> None:
+            for code, line in lines.items():
+                await create_product(_draft(line), source_key_of(code), {}, viewer=self._viewer, currency=self._currency)
+
+        failed: dict[str, str] = {}
+        try:
+            await run_transaction(work)
+        except SourceTakenError:  # another import was faster
+            if len(lines) == 1:
+                self._count_once(next(iter(lines)), Outcome.UNCHANGED)
+                return failed
+        except (AppError, RefusedRowError) as error:
+            if len(lines) == 1:
+                [code] = lines
+                return {code: f"no product can be made of {code}: {error}"}
+        else:
+            for code in lines:
+                self._count_once(code, Outcome.CREATED)
+            return failed
+        for code, line in lines.items():
+            failed |= await self._make_products({code: line})
+        return failed
 
     def _count_once(self, code: str, outcome: Outcome) -> None:
         self._counts[ImportedKind.PRODUCTS, outcome] += code not in self._codes

@@ -144,6 +144,7 @@ class _Importer:
     async def write(self, spool: Spool, tell: Progress) -> None:
         """Bring the products or documents in, in the order of the file."""
         total = spool.groups_count
+        tell("writing", 0, total)
         for start in range(0, total, _BATCH):
             groups = await asyncio.to_thread(spool.groups, start, _BATCH)
             if self._run.format is ImportFormat.RETAIL:

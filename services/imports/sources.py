@@ -80,9 +80,11 @@ def draft_of(fields: Mapping[str, Any]) -> ProductDraft:
 def images_of(found: Sequence[tuple[SourceRow, str, str]], left_out: list[Trouble]) -> list[dict[str, Any]]:
     """The images of rows, addresses and alternative texts: each address once. What is no address of the web is left out."""
     images: dict[str, dict[str, Any]] = {}
+    seen: set[str] = set()
     for row, url, alt in found:
-        if not url or url in images:
+        if not url or url in seen:
             continue
+        seen.add(url)
         if web_link(url) is None:
             left_out.append(Trouble(row, f"the image {cut(url, 100)} is no address of the web"))
         elif len(images) == MAX_IMAGES:
