@@ -32,17 +32,24 @@ METHODS = {
     "002 shop": """
         Cart.add_item Cart.remove_item Cart.calculate_total CartService.get_or_create_cart CartService.add_to_cart
         CartService.update_cart_item CartService.get_cart_details
+        OrderService.create_order OrderService.get_customer_orders OrderService.update_order_status
         Coupon.is_valid ProductService.search_products ProductService.get_product_details
     """,
     "000": """
         Money.add Money.multiply
         Product.is_available Product.reduce_stock ProductRepository.find_by_id ProductRepository.find_by_category
-        ProductRepository.save
+        ProductRepository.save OrderItem.subtotal Order.add_item Order.total Order.confirm Order.ship Order.cancel
+        OrderRepository.find_by_id OrderRepository.find_by_customer OrderRepository.save OrderService.create_order
+        OrderService.checkout_order OrderService.get_customer_orders payment_service.process_payment
     """,
     "001": """
         UserService.RegisterUser UserService.LoginUser LikeService.LikePost LikeService.UnlikePost FollowService.FollowUser
         FollowService.UnfollowUser CommentService.CreateComment CommentService.GetPostComments FeedService.GetUserFeed
         ProductService.AddProduct ProductService.GetProduct ProductService.SearchProducts
+        PaymentService.AddGateway PaymentService.ProcessPayment PaymentService.GetPayment PaymentGateway.GetPaymentStatus
+        TransactionService.CreateTransaction TransactionService.GetTransaction RefundService.CreateRefund
+        FraudDetectionService.AddRule FraudDetectionService.CheckFraud
+        OrderService.CreateOrder
         CartService.AddToCart InventoryService.ReserveStock InventoryService.ReleaseStock
     """,
 }
@@ -89,6 +96,15 @@ INDEXES = {
     "customers": {"email unique", "phone", "is_active", "email + is_active"},
     "addresses": {"customer", "customer + type"},
     "address_defaults": {"customer + default_shipping", "customer + default_billing"},
+    "orders": {
+        "number unique",
+        "customer",
+        "status",
+        "payment_status",
+        "created_at",
+        "customer + created_at",
+        "status + created_at",
+    },
     "carts": {"customer unique", "expires_at TTL", "user + product unique"},
     "login_sessions": {"session_token unique", "expires_at"},
     "coupons": {"code unique", "is_active", "starts_at", "expires_at", "is_active + starts_at + expires_at"},
@@ -99,10 +115,11 @@ TRAPS = """
     X-07 X-09 X-12 X-13 X-14 X-15 X-16 X-17 X-18 X-19 X-20 X-21 X-26 X-28 X-32
     USR-M2 USR-M3 USR-M4 USR-M6 USR-S1 USR-S2 USR-S3 USR-S4 USR-S6 USR-S7 USR-S8 USR-S9
     BLG-M2 BLG-M6 BLG-S1 BLG-S3 BLG-S4 BLG-S7 BLG-S8 BLG-S10 BLG-S11 BLG-S13 BLG-S15 BLG-S16 BLG-S17 BLG-A2 BLG-A3 BLG-A4
-    PAY-5
+    PAY-1 PAY-2 PAY-3 PAY-4 PAY-5 PAY-6 PAY-7
     COM-M3 COM-M5 COM-S2 COM-S3
     INV-1
     COM-M10 COM-S14 COM-S15
+    COM-M7 COM-S10 COM-S11 COM-S12 COM-S13 COM-S16 COM-S19 COM-S21
     COM-M1 COM-M6 COM-S7 COM-S18
 """
 
