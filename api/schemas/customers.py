@@ -2,10 +2,9 @@
 
 from typing import Annotated, Any
 
-from beanie import PydanticObjectId
 from pydantic import Field, StringConstraints
 
-from api.schemas.base import Input
+from api.schemas.base import Id, Input
 from models.money import Currency
 from models.places import PostalAddress
 from services.ecommerce.addresses import AddressChanges, NewAddress
@@ -32,8 +31,8 @@ _UNSET: dict[str, Any] = {}
 
 
 class CartItemCreate(Input):
-    product_id: PydanticObjectId = Field(examples=["65f0c0ffee0ddba11ca7f00d"])
-    variant_id: PydanticObjectId = Field(examples=["65f0c0ffee0ddba11ca7f00e"])
+    product_id: Id = Field(examples=["65f0c0ffee0ddba11ca7f00d"])
+    variant_id: Id = Field(examples=["65f0c0ffee0ddba11ca7f00e"])
     quantity: int = Field(default=1, ge=1, le=MAX_QUANTITY, description="On top of what lies in the cart", examples=[1])
     currency: Currency | None = Field(
         default=None, description="What an empty cart will be in; else the customer's own, or the shop's", examples=[None]

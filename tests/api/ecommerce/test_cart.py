@@ -152,6 +152,8 @@ class TestRefusals:
             {"quantity": 1.5},
             {"currency": "XXX"},
             {"product_id": {"$ne": None}},
+            {"product_id": None},
+            {"variant_id": None},
             {"price": "0.01"},
             {"unit_price": {"amount": "0.01", "currency": "USD"}},
         ],
