@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from api.routes import auth, events, fraud, inventory, jobs, live, payments, social, syndication, users, webhooks
+from api.routes import auth, events, imports, inventory, jobs, live, social, syndication, users, webhooks
 from api.routes.blog import categories, comments, discovery, likes, posts, revisions, tags
 from api.routes.ecommerce import (
     addresses,
@@ -21,6 +21,7 @@ from api.routes.ecommerce import (
     taxes,
 )
 from api.routes.ecommerce import categories as product_categories
+from api.routes.payments import desk, fraud
 
 ROUTERS: list[APIRouter] = [
     posts.router,
@@ -46,7 +47,7 @@ ROUTERS: list[APIRouter] = [
     coupons.router,
     promotions.router,
     taxes.router,
-    payments.router,
+    desk.router,
     fraud.router,
     *cart.ROUTERS,
     checkout.router,
@@ -56,4 +57,5 @@ ROUTERS: list[APIRouter] = [
     customers.router,
     *inventory.ROUTERS,
     addresses.router,
+    imports.router,
 ]

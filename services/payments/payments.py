@@ -1,7 +1,7 @@
 """A payment's life: written down, checked, sent to its gateway once, asked about when no answer came, captured or voided.
 
 Every call to a gateway stands between two transactions: the first writes down that it is about to be made, the second what
-came of it. Whatever dies in between is found by the first and asked about; see `docs/decisions/0006-payments.md`.
+came of it. Whatever dies in between is found by the first and asked about; see `docs/decisions/0008-payments.md`.
 """
 
 import contextlib

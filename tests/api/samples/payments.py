@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from beanie import PydanticObjectId
+
 from models.base import now
 from models.fraud import FraudAction, FraudCondition, FraudField, FraudOperator, FraudReview, FraudRule
 from models.payments import Payment, PaymentState
@@ -38,7 +40,7 @@ async def _review_id(world: World, operation: Operation, variant: str) -> str:
 async def _rule_id(world: World, operation: Operation, variant: str) -> str:
     async def make() -> FraudRule:
         condition = FraudCondition(field=FraudField.COUNTRY, operator=FraudOperator.IS, values=["AQ"])
-        return await FraudRule(name="Antarctica", conditions=[condition], action=FraudAction.BLOCK).store()
+        return await FraudRule(name=f"Antarctica {PydanticObjectId()}", conditions=[condition], action=FraudAction.BLOCK).store()
 
     made: FraudRule = await world.once("rule", make)
     return str(made.id)
@@ -46,6 +48,11 @@ async def _rule_id(world: World, operation: Operation, variant: str) -> str:
 
 async def _gateway(world: World, operation: Operation, variant: str) -> str:
     return "offline"
+
+
+async def _new_rule(world: World) -> dict[str, object]:
+    condition = {"field": "declines_of_customer", "operator": "at_least", "values": ["5"], "window_minutes": 60}
+    return {"name": f"Many declines {PydanticObjectId()}", "conditions": [condition], "action": "block"}
 
 
 _PART = {"amount": {"amount": "9.90", "currency": "USD"}}
@@ -60,11 +67,7 @@ QUERIES: dict[str, Query] = {}
 BODIES: dict[str, Body] = {
     "capture_payment": fixed(**_PART),
     "refund_payment": fixed(**_PART, reason="One piece came back"),
-    "create_fraud_rule": fixed(
-        name="Many declines",
-        conditions=[{"field": "declines_of_customer", "operator": "at_least", "values": ["5"], "window_minutes": 60}],
-        action="block",
-    ),
+    "create_fraud_rule": _new_rule,
     "update_fraud_rule": fixed(enabled=False),
     "approve_fraud_review": fixed(note="Called the customer"),
     "reject_fraud_review": fixed(note="Nobody answers"),
