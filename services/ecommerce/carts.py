@@ -12,9 +12,11 @@ from models.ecommerce.cart_reads import CartRead
 from models.ecommerce.carts import Cart, CartAbandonment, CartLine
 from models.ecommerce.customers import Customer
 from models.events import EventType
+from models.money import MAX_AMOUNT
 from services.ecommerce.cart_reading import Preview, buyer_of, pricing_request, read_cart
 from services.ecommerce.cart_writing import (
     MAX_CODES,
+    MAX_LINES,
     CartCurrencyError,
     CartDraft,
     CartFullError,
@@ -339,6 +341,9 @@ async def _require_stock(thing: Purchasable, quantity: int) -> None:
 
 
 def _line(thing: Purchasable, quantity: int, added_at: datetime) -> CartLine:
+    """Raises CartFullError for more money than a hundred such lines could be added up to, tax and all."""
+    if thing.price.amount * quantity > MAX_AMOUNT // (10 * MAX_LINES):
+        raise CartFullError("This is worth more than a cart can hold.")
     return CartLine(
         product_id=thing.product_id,
         variant_id=thing.variant_id,

@@ -74,7 +74,7 @@ async def add_to_cart(
 @router.patch(
     "/items/{variant_id}",
     response_model=CartRead,
-    responses=refuses(CartLineNotFoundError, NotForSaleError, CartStockError, PreconditionError),
+    responses=refuses(CartLineNotFoundError, NotForSaleError, CartStockError, CartFullError, PreconditionError),
 )
 async def update_cart_item(
     request: Request,

@@ -317,6 +317,13 @@ class TestAdd:
 
         assert sum(quantities(await stored(user_owner(user.id)))) == MAX_LINES - 1 + MAX_QUANTITY
 
+    async def test_no_more_money_than_can_be_added_up(self, database: Database, settings: Settings) -> None:
+        product = await create_product(track_inventory=False, price="99999999.00")
+
+        with pytest.raises(CartFullError):
+            await CartService.add(GUEST, item_of(product, MAX_QUANTITY), settings=settings)
+        assert quantities(await CartService.add(GUEST, item_of(product, 100), settings=settings)) == [100]
+
     async def test_if_match_names_the_cart_that_was_read(self, database: Database, settings: Settings) -> None:
         user, product = await create_user(), await in_stock(5)
         holder = holder_of(user)
