@@ -165,6 +165,19 @@ class TestWriting:
         assert await Product.count_rows({}) == 0
 
 
+class TestIdempotencyKey:
+    async def test_first_answer_is_repeated_and_nothing_is_made_twice(self, client: httpx2.AsyncClient, as_role: SignIn) -> None:
+        headers = await as_role(Role.MANAGER)
+        for path, sent in ((CATEGORIES, {"name": "Shirts"}), (PRODUCTS, body(status="active"))):
+            keyed = {**headers, "Idempotency-Key": f"key-of-{path}"}
+            first = await client.post(path, json=sent, headers=keyed)
+            again = await client.post(path, json=sent, headers=keyed)
+            assert (first.status_code, again.status_code, again.content) == (201, 201, first.content)
+        assert await Product.count_rows({}) == 1
+        assert [item["name"] for item in (await client.get(PRODUCTS)).json()["items"]] == ["Linen shirt"]
+        assert [node["slug"] for node in (await client.get(CATEGORIES)).json()] == ["shirts"]
+
+
 class TestCategories:
     async def test_staff_shapes_the_tree(self, client: httpx2.AsyncClient, as_role: SignIn) -> None:
         headers = await as_role(Role.MANAGER)
