@@ -5,6 +5,8 @@ from typing import Annotated
 from beanie import PydanticObjectId
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from models.base import UtcDatetime
+
 
 def _given(value: object) -> object:
     if value is None:
@@ -14,6 +16,16 @@ def _given(value: object) -> object:
 
 Id = Annotated[PydanticObjectId, BeforeValidator(_given)]
 """An id in a request. The bare type takes null for "make a new one"."""
+
+
+def _spelt_out(value: object) -> object:
+    if isinstance(value, str) and "T" not in value.upper():
+        raise ValueError("a time such as 2026-11-01T00:00:00Z is needed")
+    return value
+
+
+Moment = Annotated[UtcDatetime, BeforeValidator(_spelt_out)]
+"""A time in a query. The bare type takes any number for seconds since 1970."""
 
 
 class Input(BaseModel):

@@ -7,9 +7,8 @@ from fastapi import Query
 from api.dependencies import Config, Cursor, Cursors, Limit, ObjectIdPath, Paging
 from api.routes.inventory.keepers import StockKeeper
 from api.routing import make_router, refuses
-from api.schemas.base import Id
+from api.schemas.base import Id, Moment
 from api.schemas.inventory import AdjustmentCreate, LevelUpdate, ReceiptCreate, WriteOffCreate
-from models.base import UtcDatetime
 from models.inventory.purchasing import ReorderSuggestion
 from models.inventory.reports import AsOf, LevelExplanation, LevelRead, MovementRead, PastLevel, Valuation, VariantStock
 from models.inventory.stock import MovementKind
@@ -113,7 +112,7 @@ async def list_stock_movements(
 async def stock_as_of(
     viewer: StockKeeper,
     cursors: Cursors,
-    moment: Annotated[UtcDatetime, Query(description="A time with its zone", examples=["2026-11-01T00:00:00Z"])],
+    moment: Annotated[Moment, Query(description="A time with its zone", examples=["2026-11-01T00:00:00Z"])],
     basis: Annotated[
         AsOf, Query(description="By what had occurred until then, or by what was recorded until then")
     ] = AsOf.OCCURRED,
