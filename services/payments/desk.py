@@ -29,6 +29,7 @@ from services.settings import Settings
 from services.users.permissions import Permission, Viewer
 
 MAX_TRANSACTIONS = 500
+MAX_OF_SUBJECT = 1000
 
 
 class PaymentDeskService:
@@ -49,13 +50,17 @@ class PaymentDeskService:
         query: dict[str, Any] = {}
         if subject is not None:
             query["subject"] = subject
-        if state is not None:
+        elif state is not None:
             query["state"] = state
         listing = f"payments:{state}:{subject}"
         if cursor is not None:
             (last_id,) = cursors.decode(listing, cursor)
             query["_id"] = {"$lt": last_id}
-        rows = await Payment.find_rows(query, sort=[("_id", -1)], limit=limit + 1)
+        # What was tried for one subject is little, and no index has both: its state is looked at here.
+        both = subject is not None and state is not None
+        rows = await Payment.find_rows(query, sort=[("_id", -1)], limit=MAX_OF_SUBJECT if both else limit + 1)
+        if both:
+            rows = [row for row in rows if row["state"] == state]
         items = [read_payment(Payment.from_row(row)) for row in rows[:limit]]
         next_cursor = cursors.encode(listing, items[-1].id) if len(rows) > limit else None
         return CursorPage[PaymentRead](items=items, next_cursor=next_cursor)

@@ -166,7 +166,10 @@ async def void_unsent(
         if moved is None:
             return None
         closed = {"state": FraudReviewState.REJECTED, "decided_at": now, "note": "The payment was voided."}
-        await FraudReview.change({"payment_id": payment.id, "state": FraudReviewState.OPEN}, {"$set": closed}, session=session)
+        review = await FraudReview.find_row({"payment_id": payment.id}, {"_id": 1}, session=session)
+        if review is not None:
+            query = {"_id": review["_id"], "state": FraudReviewState.OPEN}
+            await FraudReview.change(query, {"$set": closed}, session=session)
         await AuditService.record(session, "payment.void", subject=f"payment:{payment.id}", actor_id=actor_id)
         await announce(moved, session=session, listener=listener, actor_id=actor_id)
         return moved

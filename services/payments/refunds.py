@@ -138,12 +138,12 @@ class RefundService:
     @staticmethod
     async def refundable(subject: str, *, session: Session | None = None) -> list[Refundable]:
         """What can still be given back of the payments for one subject, oldest payment first; empty when nothing can."""
-        query = {"subject": subject, "state": PaymentState.CAPTURED}
-        rows = await Payment.find_rows(query, {"amount": 1, "refundable": 1}, sort=[("_id", 1)], limit=100, session=session)
+        fields = {"amount": 1, "refundable": 1, "state": 1}
+        rows = await Payment.find_rows({"subject": subject}, fields, sort=[("_id", 1)], limit=100, session=session)
         return [
             Refundable(row["_id"], Money(amount=row["refundable"], currency=row["amount"]["currency"]))
             for row in rows
-            if row["refundable"] > 0
+            if row["state"] == PaymentState.CAPTURED and row["refundable"] > 0
         ]
 
     @staticmethod

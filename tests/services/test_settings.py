@@ -73,6 +73,7 @@ class TestRefuseUnsafe:
             ({"cors_origins": ["*"]}, "AGORA_CORS_ORIGINS"),
             ({"smtp_host": None}, "AGORA_SMTP_HOST"),
             ({"base_url": "http://agora.example"}, "AGORA_BASE_URL"),
+            ({"sandbox_gateway_url": "http://127.0.0.1:1", "sandbox_gateway_secret": "whsec_YQ=="}, "play money"),
         ],
     )
     def test_s17_what_is_only_good_for_a_laptop_is_refused_in_production(self, over: dict[str, Any], named: str) -> None:
@@ -80,3 +81,14 @@ class TestRefuseUnsafe:
             make_settings(**{**PRODUCTION, **over})
 
         assert make_settings(**{**over, "environment": Environment.DEVELOPMENT}).is_production is False
+
+    def test_play_money_is_taken_in_production_when_it_is_asked_for(self) -> None:
+        sandbox = {"sandbox_gateway_url": "http://127.0.0.1:1", "sandbox_gateway_secret": "whsec_YQ=="}
+        assert make_settings(**PRODUCTION, **sandbox, sandbox_in_production=True).is_production
+
+    @pytest.mark.parametrize(
+        "half", [{"sandbox_gateway_url": "http://127.0.0.1:1"}, {"stripe_secret_key": "sk"}, {"stripe_webhook_secret": "whsec"}]
+    )
+    def test_half_a_gateway_is_refused(self, half: dict[str, Any]) -> None:
+        with pytest.raises(ValidationError, match="come together"):
+            make_settings(**half)
