@@ -94,21 +94,28 @@ class Table:
 
     def __init__(self, lines: Iterable[str]) -> None:
         """Raises UnreadableFileError for a text without a header."""
+        self._skipped = 0
         self._lines = iter(lines)
-        header = next((line for line in self._lines if line.strip()), "")
-        # A header with quoted newlines is put together before it is split.
-        while header.count('"') % 2 and (more := next(self._lines, "")):
-            header += more
-        if not header.strip() or "\0" in header:
+        header: list[str] = []
+        for line in self._lines:
+            self._skipped += 1
+            if header or line.strip():
+                header.append(line)
+            # A header with quoted newlines goes on.
+            if header and "".join(header).count('"') % 2 == 0:
+                break
+        if not header or "\0" in "".join(header):
             raise UnreadableFileError("The file has no header, so it is no table.")
-        self._skipped = header.count("\n")
-        self._delimiter = max(_DELIMITERS, key=header.count)
-        names = next(csv.reader([*header.splitlines(keepends=True)], delimiter=self._delimiter))
+        self._delimiter = max(_DELIMITERS, key="".join(header).count)
+        csv.field_size_limit(MAX_CELL)
+        try:
+            names = next(csv.reader(header, delimiter=self._delimiter))
+        except csv.Error as error:
+            raise UnreadableFileError(f"The file has no header that could be read: {error}.") from error
         self.columns = [" ".join(name.replace("\ufeff", "").split()).casefold() for name in names]
 
     def rows(self) -> Iterator[SourceRow]:
         """Each row below the header that is not blank. A broken one is told by its `problem`, and the next one follows."""
-        csv.field_size_limit(MAX_CELL)
         reader = csv.reader(self._lines, delimiter=self._delimiter)
         while True:
             line = self._skipped + reader.line_num + 1

@@ -2,7 +2,7 @@
 
 import html
 import re
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal
 from html.parser import HTMLParser
 
 from pydantic import TypeAdapter, ValidationError
@@ -121,10 +121,10 @@ def _unguarded(text: str) -> str:
 
 
 def _plain(text: str, what: str) -> str:
+    if not text:
+        raise RefusedRowError(f"the {what} is missing")
     if not _PLAIN.fullmatch(text):
-        raise RefusedRowError(
-            f"the {what} {cut(text, 40) or 'is missing: it'} is no number".replace("it is no", "it should be a")
-        )
+        raise RefusedRowError(f"the {what} {cut(text, 40)} is no plain number")
     sign = "-" if text.startswith("-") else ""
     whole, _, part = text.lstrip("+-").partition(".")
     return f"{sign}{whole or '0'}{'.' if part else ''}{part}"
@@ -133,10 +133,7 @@ def _plain(text: str, what: str) -> str:
 def _measured(text: str, factor: Decimal | None, what: str) -> int | None:
     if factor is None:
         raise RefusedRowError(f"the unit of the {what} is not known")
-    try:
-        value = Decimal(_plain(text, what)) * factor
-    except InvalidOperation as error:
-        raise RefusedRowError(f"the {what} {text} is no number") from error
+    value = Decimal(_plain(text, what)) * factor
     if value < 0:
         raise RefusedRowError(f"the {what} {text} is below zero")
     return int(value.quantize(Decimal(1), ROUND_HALF_UP)) or None
