@@ -6,7 +6,7 @@ its first segment below the API's prefix names here.
 
 from types import ModuleType
 
-from tests.api.samples import accounts, inventory, orders, payments, publication, shop, system
+from tests.api.samples import accounts, imports, inventory, orders, payments, publication, shop, system
 
 BY_SEGMENT: dict[str, ModuleType] = {
     **dict.fromkeys(("feed.atom", "feed.rss", "livez", "readyz", "sitemap.xml"), publication),
@@ -16,6 +16,7 @@ BY_SEGMENT: dict[str, ModuleType] = {
     "blog": publication,
     "payments": payments,
     "profiles": accounts,
+    "imports": imports,
     "inventory": inventory,
     "shop": shop,
     "orders": orders,
