@@ -1,11 +1,13 @@
 """Checkouts, from the cart to whatever end they come to: paid, declined, unknown, late, twice."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from beanie import PydanticObjectId
 
-from models.database import Database
+from models.database import Database, in_transaction
 from models.ecommerce.carts import Cart
 from models.ecommerce.coupons import Coupon, CouponRedemption
 from models.ecommerce.customers import Customer
@@ -20,12 +22,14 @@ from services.ecommerce.checkout.completion import CheckoutService, OrderNotPaya
 from services.ecommerce.checkout.placement import CartChangedError, PaymentMethodNeededError, PriceChangedError
 from services.ecommerce.checkout.wishes import PaymentTerms
 from services.ecommerce.couponreasons import CouponNotUsableError
+from services.ecommerce.orders.cancellation import CancellationService
 from services.ecommerce.orders.jobs import OrderJobService
 from services.ecommerce.orders.reading import OrderAccess, OrderNotFoundError, OrderService
 from services.ecommerce.orders.settlement import OrderSettlement
 from services.inventory.reservations import OutOfStockError
 from services.payments.gateways import UnknownGatewayError
 from services.payments.payments import PaymentService
+from services.payments.port import Charge, GatewayResult
 from services.settings import Settings
 from services.users.permissions import Viewer
 from tests.books import all_of, differences
@@ -512,3 +516,96 @@ async def test_unknown_stock_of_a_second_location_counts(till: Till) -> None:
 
     assert done.order.items_count == 3
     assert await differences(till.gateway) == []
+
+
+class TestCrash:
+    """The process dies between two steps; whatever comes next brings the order to exactly one end."""
+
+    @pytest.fixture
+    async def orphan(self, till: Till, monkeypatch: pytest.MonkeyPatch) -> Shopper:
+        """A shopper whose order was placed, and whose payment was never sent."""
+        tee = await create_stocked(2)
+        await create_coupon(code="SAVE10", usage_limit=1)
+        shopper = await create_shopper()
+        await create_cart((tee, 2), user=shopper.user, coupon_codes=["SAVE10"])
+
+        async def die(*args: object, **options: object) -> Payment:
+            raise ConnectionError("killed")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(PaymentService, "execute", die)
+            with pytest.raises(ConnectionError):
+                await till.checkout(shopper, key="killed", now=NOW)
+        return shopper
+
+    async def test_retried_key_goes_on_where_it_was(self, till: Till, orphan: Shopper) -> None:
+        assert await differences(till.gateway) == []
+
+        done = await till.checkout(orphan, key="killed")
+
+        assert done.order.status is OrderStatus.CONFIRMED
+        assert len(await all_of(Order)) == len(till.gateway.charged) == 1
+        assert await differences(till.gateway) == []
+
+    async def test_nobody_comes_back_and_it_expires(self, till: Till, orphan: Shopper) -> None:
+        """What was never sent is never sent: the cart, the coupon and the stock are as they were."""
+        assert await OrderJobService.expire_due(now=NOW + timedelta(minutes=29)) == 0
+        assert await OrderJobService.expire_due(now=NOW + timedelta(minutes=30)) == 1
+
+        assert (await all_of(Payment))[0].state is PaymentState.VOIDED
+        cart = await cart_of(orphan)
+        assert ([line.quantity for line in cart.lines], cart.coupon_codes) == ([2], ["SAVE10"])
+        assert await differences(till.gateway) == []
+        with pytest.raises(PaymentDeclinedError):
+            await till.checkout(orphan, key="killed")
+        assert till.gateway.calls == 0
+        assert (await till.checkout(orphan, key="new")).order.status is OrderStatus.CONFIRMED
+        assert await differences(till.gateway) == []
+
+    async def test_killed_while_the_gateway_was_asked(self, till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The charge arrived, its answer did not: the resolver asks, and the retried key is answered by what it found."""
+        tee = await create_stocked(2)
+        shopper = await create_shopper((tee, 1))
+        charge = till.gateway.charge
+
+        async def die(asked: Charge) -> GatewayResult:
+            await charge(asked)
+            raise asyncio.CancelledError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(till.gateway, "charge", die)
+            with pytest.raises(asyncio.CancelledError):
+                await till.checkout(shopper, key="killed")
+
+        await resolve(till)
+        done = await till.checkout(shopper, key="killed")
+
+        assert done.order.status is OrderStatus.CONFIRMED
+        assert len(till.gateway.charged) == 1
+        assert await differences(till.gateway) == []
+
+    async def test_no_gateway_is_called_inside_a_transaction(self, till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+        """R8: checkouts, payments and cancellations speak to the outside between transactions."""
+        tee = await create_stocked(2)
+        shopper = await create_shopper((tee, 1))
+        seen: list[bool] = []
+        for name in ("charge", "refund"):
+            call = getattr(till.gateway, name)
+
+            async def watched(*args: Any, call: Any = call, **options: Any) -> GatewayResult:
+                seen.append(in_transaction())
+                result: GatewayResult = await call(*args, **options)
+                return result
+
+            monkeypatch.setattr(till.gateway, name, watched)
+
+        done = await till.checkout(shopper)
+        await CancellationService.cancel_order(
+            done.order.id,
+            access=OrderAccess(shopper.viewer),
+            gateways=till.gateways,
+            listener=OrderSettlement(till.settings),
+            settings=till.settings,
+        )
+
+        assert seen == [False, False]
