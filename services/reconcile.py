@@ -90,29 +90,20 @@ class ReconcileService:
         for counter in COUNTERS:
             async for row in _counter_drift(counter):
                 yield row
-        async for row in _structure_drift():
-            yield row
-        async for row in category_drift():
-            yield row
-        async for row in stock_drift():
-            yield row
-        async for row in customer_drift():
-            yield row
+        for check in _CHECKS:
+            async for row in check():
+                yield row
 
     @staticmethod
     async def repair(row: Drift) -> bool:
-        """Store what was counted; false when the place has changed since it was reported, and is then left alone."""
-        if is_place(row):
-            return await repair_place(row)
-        if is_stock(row):
-            return await repair_stock(row)
-        if is_spent(row):
-            return await repair_spent(row)
-        if row.collection == Post.Settings.name and row.field == "slug":
-            return await _claim_slug(row)
-        if row.collection == Post.Settings.name and row.field == "revision":
-            return await _keep_revision(row)
-        counter = next(counter for counter in COUNTERS if counter.name == f"{row.collection}.{row.field}")
+        """Store what was counted; false when the place has changed since it was reported, and is then left alone.
+
+        False, too, for what a person must look at: neither money nor stock is invented here.
+        """
+        counter = _BY_NAME.get(f"{row.collection}.{row.field}")
+        if counter is None:
+            repair = next((repair for is_theirs, repair in _REPAIRS if is_theirs(row)), None)
+            return row.is_derived and repair is not None and await repair(row)
         # Counters do not move `updated_at`: readers' copies of the document stay good.
         result = await counter.document.collection().update_one(
             {"_id": row.id, row.field: row.stored}, {"$set": {row.field: row.counted}}
@@ -242,6 +233,7 @@ async def _keep_revision(row: Drift) -> bool:
 # What is compared beyond the counters, in the order in which it is reported.
 _CHECKS: tuple[Callable[[], AsyncIterator[Drift]], ...] = (
     _structure_drift,
+    category_drift,
     stock_drift,
     payment_drift,
     order_drift,
@@ -252,6 +244,7 @@ _CHECKS: tuple[Callable[[], AsyncIterator[Drift]], ...] = (
 
 # Who mends what: the first whose it is.
 _REPAIRS: tuple[tuple[Callable[[Drift], bool], Callable[[Drift], Awaitable[bool]]], ...] = (
+    (is_place, repair_place),
     (is_stock, repair_stock),
     (is_spent, repair_spent),
     (lambda row: row.collection == Order.Settings.name, repair_order),

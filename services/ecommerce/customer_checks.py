@@ -76,7 +76,7 @@ def orders_pipeline(customer_ids: Sequence[PydanticObjectId]) -> list[Row]:
 async def _look_at(session: Session, *, id: PydanticObjectId) -> list[Drift]:
     rows = await Customer.find_rows({"_id": id}, {"spent": 1}, session=session)
     return [
-        Drift(Customer.get_collection_name(), id, field, row["spent"]["amount"], counted)
+        Drift(Customer.get_collection_name(), id, field, row["spent"]["amount"], counted, is_derived=field == SPENT)
         for row, found in zip(rows, await _differences(rows, session), strict=True)
         for field, counted in found.items()
     ]

@@ -154,7 +154,7 @@ async def _moved_differently(
             partial(_look_again, document=document, ids=[row["_id"] for row in wrong], name=name, moved=moved)
         )
     return [
-        Drift(document.get_collection_name(), row["_id"], "lines", moved(row), counted.get(f"{name}:{row['_id']}", 0))
+        Drift(document.get_collection_name(), row["_id"], "lines", moved(row), counted.get(f"{name}:{row['_id']}", 0), False)
         for row in wrong
     ]
 

@@ -26,7 +26,7 @@ async def category_drift() -> AsyncIterator[Drift]:
         counted = _NOWHERE if way is None else _place([by_id[key]["slug"] for key in way], way[:-1])
         stored = _told(row["path"], row["level"], row["ancestor_ids"])
         if stored != counted:
-            yield Drift(ProductCategory.get_collection_name(), row["_id"], PLACE, stored, counted)
+            yield Drift(ProductCategory.get_collection_name(), row["_id"], PLACE, stored, counted, counted != _NOWHERE)
 
 
 def is_place(row: Drift) -> bool:
