@@ -6,7 +6,7 @@ its first segment below the API's prefix names here.
 
 from types import ModuleType
 
-from tests.api.samples import accounts, imports, inventory, orders, payments, publication, shop, system
+from tests.api.samples import accounts, imports, inventory, payments, publication, shop, system
 
 BY_SEGMENT: dict[str, ModuleType] = {
     **dict.fromkeys(("feed.atom", "feed.rss", "livez", "readyz", "sitemap.xml"), publication),
@@ -18,7 +18,6 @@ BY_SEGMENT: dict[str, ModuleType] = {
     "profiles": accounts,
     "imports": imports,
     "inventory": inventory,
-    "shop": shop,
-    "orders": orders,
+    **dict.fromkeys(("orders", "returns", "shop"), shop),
     **dict.fromkeys(("events", "jobs", "webhooks"), system),
 }

@@ -7,6 +7,7 @@ from beanie import PydanticObjectId
 from models.base import now
 from models.ecommerce.catalog import Product
 from models.ecommerce.orders import Fulfilment, FulfilmentLine, Order, OrderStatus, PaymentStatus
+from tests.api.samples.returns import delivered_order
 from tests.api.world import Body, Operation, Provider, Query, World, fixed
 from tests.factories.carts import create_cart
 from tests.factories.catalog import create_product
@@ -41,6 +42,8 @@ async def the_order(world: World, status: OrderStatus) -> Order:
 
 
 async def _order_id(world: World, operation: Operation, variant: str) -> str:
+    if operation.id in ("request_return", "list_order_returns"):
+        return str((await delivered_order(world, returning=0)).id)
     return str((await the_order(world, _STATUS.get(operation.id, OrderStatus.PENDING))).id)
 
 
