@@ -97,6 +97,8 @@ class TestTransfer:
         with pytest.raises(NotInTransitError):
             await arrive(transfer, 4, "A", viewer)
         await arrive(transfer, 2, "A", viewer)
+        with pytest.raises(NotInTransitError):
+            await arrive(transfer, 2, "B", viewer)
         with pytest.raises(ReceiptKeyReusedError):
             await arrive(transfer, 1, "A", viewer)
         assert await StockMovement.count_rows({}) == 3
