@@ -26,6 +26,7 @@ from services.payments.operations import (
     send_operation,
     void_unsent,
 )
+from services.payments.resolving import resolve_each
 from services.payments.settlement import load_payment, next_check
 from services.settings import Settings
 
@@ -194,20 +195,24 @@ class PaymentService:
     ) -> int:
         """Ask about every payment whose outcome is open and whose time to be asked about has come; returns how many."""
         due_at = now or present()
-        count = 0
+        due: list[Payment] = []
         for state in (PaymentState.PROCESSING, PaymentState.AUTHORISED):
             query = {"state": state, "check_at": {"$lt": due_at}}
-            for row in await Payment.find_rows(query, sort=[("check_at", 1)], limit=limit):
-                payment = await _claim_check(Payment.from_row(row), due_at)
-                if payment is None or not gateways.has(payment.gateway):
-                    continue
-                count += 1
-                if payment.state is PaymentState.PROCESSING:
-                    await ask_about_charge(payment, gateways=gateways, listener=listener, settings=settings, now=now)
-                elif payment.operation is not None:
-                    with contextlib.suppress(GatewayRefusedError):  # written down; there is nobody here to tell
-                        await continue_operation(payment, gateways=gateways, listener=listener, settings=settings, now=now)
-        return count
+            rows = await Payment.find_rows(query, sort=[("check_at", 1)], limit=limit)
+            due += [Payment.from_row(row) for row in rows]
+
+        async def resolve(found: Payment) -> bool:
+            payment = await _claim_check(found, due_at)
+            if payment is None or not gateways.has(payment.gateway):
+                return False
+            if payment.state is PaymentState.PROCESSING:
+                await ask_about_charge(payment, gateways=gateways, listener=listener, settings=settings, now=now)
+            elif payment.operation is not None:
+                with contextlib.suppress(GatewayRefusedError):  # written down; there is nobody here to tell
+                    await continue_operation(payment, gateways=gateways, listener=listener, settings=settings, now=now)
+            return True
+
+        return await resolve_each(due, resolve)
 
 
 async def _carry_out(

@@ -19,6 +19,7 @@ from services.payments.gateways import Gateways
 from services.payments.listeners import PaymentListener
 from services.payments.operations import PaymentStateError, require_amount
 from services.payments.port import Outcome, Remembered
+from services.payments.resolving import resolve_each
 from services.payments.settlement import (
     RefundNotFoundError,
     load_payment,
@@ -159,17 +160,19 @@ class RefundService:
         """Send or ask about every refund whose outcome is open and whose time has come; returns how many."""
         due_at = now or present()
         query = {"state": RefundState.PENDING, "check_at": {"$lt": due_at}}
-        count = 0
-        for row in await Refund.find_rows(query, sort=[("check_at", 1)], limit=limit):
-            refund = Refund.from_row(row)
+        rows = await Refund.find_rows(query, sort=[("check_at", 1)], limit=limit)
+
+        async def resolve(refund: Refund) -> bool:
             claimed = await Refund.change(
                 {"_id": refund.id, "state": RefundState.PENDING, "check_at": refund.check_at},
                 {"$set": {"check_at": next_check(refund.checks_count + 1, due_at)}, "$inc": {"checks_count": 1}},
             )
-            if claimed is not None and gateways.has(claimed.gateway):
-                count += 1
-                await RefundService.execute(claimed.id, gateways=gateways, listener=listener, settings=settings, now=now)
-        return count
+            if claimed is None or not gateways.has(claimed.gateway):
+                return False
+            await RefundService.execute(claimed.id, gateways=gateways, listener=listener, settings=settings, now=now)
+            return True
+
+        return await resolve_each([Refund.from_row(row) for row in rows], resolve)
 
 
 async def _claim_sending(refund: Refund, condition: dict[str, object], settings: Settings, now: datetime) -> Refund | None:

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from models.base import now
-from models.database import in_transaction
+from models.database import Session, in_transaction
 from models.events import Event
 from models.money import Money
 from models.payments import Payment, PaymentState, Refund, RefundState
@@ -267,3 +267,24 @@ async def test_two_resolvers_ask_once(gateways: Gateways, settings: Settings) ->
         )
     )
     assert sum(asked) == 5
+
+
+@pytest.mark.usefixtures("database")
+async def test_one_that_cannot_be_settled_does_not_hold_up_the_others(gateways: Gateways, settings: Settings) -> None:
+    class Stumbling(RecordingListener):
+        async def payment_changed(self, session: Session, payment: Payment) -> None:
+            if payment.subject == "order:poison":
+                raise RuntimeError("its owner stumbles")
+
+    payments = [await create_payment(token="tok_timeout_after", subject=subject) for subject in ("order:poison", "order:good")]
+    for payment in payments:
+        await PaymentService.execute(payment.id, gateways=gateways, listener=RecordingListener(), settings=settings)
+    later = now() + timedelta(seconds=3)
+    asked = await PaymentService.resolve_due(gateways=gateways, listener=Stumbling(), settings=settings, now=later)
+    kept = [(await PaymentService.get(payment.id)).state for payment in payments]
+    assert (asked, kept) == (1, [PaymentState.PROCESSING, PaymentState.CAPTURED])
+    again = await PaymentService.resolve_due(
+        gateways=gateways, listener=RecordingListener(), settings=settings, now=later + timedelta(seconds=10)
+    )
+    assert again == 1
+    assert (await PaymentService.get(payments[0].id)).state is PaymentState.CAPTURED
