@@ -100,7 +100,7 @@ class _Search:
 
 _Key: TypeAlias = tuple[ProductFilter, ProductSort, PageRequest, bool]
 
-_pages: Cache[_Key, bytes] = Cache("shop_search_pages", ttl=5.0, size=500)
+_pages: Cache[_Key, bytes] = Cache("shop_search_pages", ttl=5.0, size=300)
 
 
 class ProductSearchService:
