@@ -109,6 +109,18 @@ class TestStocktake:
         assert (row["on_hand"], row["reserved"], row["available"]) == (5, 8, -3)
         await assert_books_add_up()
 
+    async def test_an_empty_shelf_is_a_count_too(self) -> None:
+        viewer = await keeper()
+        mug = await stock(a_variant(), 7, unit_cost=33)
+        opened = await opened_at(mug, viewer)
+        assert await count(opened, viewer, (mug, 0)) == [-7]
+        await StocktakeService.approve_stocktake(opened.id, viewer=viewer)
+
+        row = await StockLevel.find_row({"_id": mug.id})
+        assert row is not None
+        assert (row["on_hand"], row["stock_value"]["amount"]) == (0, 0)
+        await assert_books_add_up()
+
     async def test_one_at_a_time_per_location(self) -> None:
         """Two open counts of one shelf would post one difference twice."""
         viewer = await keeper()
