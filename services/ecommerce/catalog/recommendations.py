@@ -27,7 +27,6 @@ from services.ecommerce.catalog.pages import bestsellers_pipeline
 from services.ecommerce.catalog.products import ProductNotFoundError
 from services.ecommerce.catalog.reading import SUMMARY_FIELDS, to_summary
 from services.ecommerce.catalog.reference import Reference, get_reference, shows_reference
-from services.heavy import heavy_work
 from services.users.permissions import Viewer
 
 MAX_RECOMMENDATIONS = 20
@@ -165,10 +164,9 @@ async def _owned(viewer: Viewer) -> set[PydanticObjectId]:
 
 
 async def _counted(product_id: PydanticObjectId, now: datetime) -> list[RecommendedProduct]:
-    """What the product was bought with, then what it was viewed with; two commands."""
-    async with heavy_work():
-        bought = await Order.aggregate_rows(bought_pipeline(product_id, since=now - WINDOW))
-        viewed = await ProductVisit.aggregate_rows(viewed_pipeline(product_id, since=now - VISIT_WINDOW))
+    """What the product was bought with, then what it was viewed with; two commands, each bounded by `LATEST`."""
+    bought = await Order.aggregate_rows(bought_pipeline(product_id, since=now - WINDOW))
+    viewed = await ProductVisit.aggregate_rows(viewed_pipeline(product_id, since=now - VISIT_WINDOW))
     return [
         *_items(bought, RecommendationReason.BOUGHT_TOGETHER),
         *_items(viewed, RecommendationReason.VIEWED_TOGETHER),

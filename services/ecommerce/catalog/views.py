@@ -1,7 +1,7 @@
 """How often products are looked at, and which of them by the same visitor on one day."""
 
 from collections import OrderedDict
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from beanie import PydanticObjectId
 from pymongo import UpdateOne
@@ -84,7 +84,3 @@ async def _write(visits: list[tuple[_Visit, list[PydanticObjectId]]]) -> None:
 
 def _visitor_of(visit: tuple[_Visit, list[PydanticObjectId]]) -> str:
     return visit[0][0]
-
-
-VISIT_WINDOW = timedelta(days=30)
-"""How far back "viewed together" looks; visits themselves are dropped a little later."""
