@@ -33,7 +33,7 @@ from services.terms import post_terms
 from services.users.passwords import UNUSABLE_HASH
 
 PEOPLE = 60
-AUTHORS = 8
+AUTHORS = 10
 POSTS = 150
 COMMENTS = 1_000
 COMMENT_LIKES = 300
@@ -68,6 +68,8 @@ DEMO_ACCOUNTS = (
     DemoAccount("johndoe", "John", "Doe", Role.AUTHOR),
     DemoAccount("janedoe", "Jane", "Doe", Role.AUTHOR),
     DemoAccount("reader", "Robin", "Reader", Role.USER),
+    DemoAccount("manager", "Morgan", "Manager", Role.MANAGER),
+    DemoAccount("vendor", "Val", "Vendor", Role.VENDOR),
 )
 
 
