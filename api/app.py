@@ -51,7 +51,9 @@ _CACHES = [
 
 
 def create_app(settings: Settings, *, database: Database | None = None) -> FastAPI:
-    """The ASGI application. It opens its own database unless it is handed one that is already bound."""
+    """The ASGI application. It opens its own database and creates the indexes that miss there, unless it is handed one that
+    is already bound: whoever opened that one prepared it.
+    """
     app = Agora(
         title="Agora",
         version=VERSION,
@@ -97,9 +99,11 @@ class Agora(FastAPI):
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
-        app.state.database = app.state.given_database or await _open_database(app.state.settings, stack)
+        app.state.database, app.state.index_drift = app.state.given_database, []
+        if app.state.database is None:
+            app.state.database = await _open_database(app.state.settings, stack)
+            app.state.index_drift = await _create_indexes()
         stack.push_async_callback(app.state.gateways.close)
-        app.state.index_drift = await _create_indexes()
         for views in (app.state.views, app.state.product_views):
             await stack.enter_async_context(views.running(app.state.settings.views_flush_seconds))
         await stack.enter_async_context(app.state.live.running(poll_seconds=app.state.settings.live_poll_seconds))

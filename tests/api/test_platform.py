@@ -8,11 +8,12 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from api.app import create_app
 from api.client import client_info
 from api.errors import STATUS_BY_FAMILY, status_of
 from models.database import Database
 from services.errors import AppError, UnavailableError
-from services.indexes import IndexService
+from services.indexes import DriftKind, IndexService
 from services.settings import Settings
 from tests.api.conftest import SignIn
 
@@ -48,6 +49,17 @@ class TestHealth:
         assert answer.status_code == 503
         assert answer.json()["indexes"] is False
         assert answer.headers["Retry-After"] == "2"
+
+    async def test_application_that_opens_its_database_creates_what_misses_and_reports_what_differs(
+        self, settings: Settings, database: Database
+    ) -> None:
+        await database.raw["tags"].drop_index("slug_unique")
+        await database.raw["tags"].create_index([("nothing", 1)], name="from_elsewhere")
+        app = create_app(settings)
+
+        async with app.router.lifespan_context(app):
+            assert "slug_unique" in await database.raw["tags"].index_information()
+            assert [(row.kind, row.index) for row in app.state.index_drift] == [(DriftKind.UNDECLARED, "from_elsewhere")]
 
     async def test_metrics_name_route_templates(self, client: httpx2.AsyncClient) -> None:
         await client.get("/api/v1/blog/posts/no-such-post")
