@@ -34,7 +34,7 @@ from scripts.samples_unit import Unit, sample_id
 from services.ecommerce.discounts import Discount
 from services.ecommerce.loyalty import points_for, points_left
 from services.ecommerce.pieces import Piece
-from services.ecommerce.returns import paid_for
+from services.ecommerce.returns.pieces import paid_for
 from services.ecommerce.shipping import NO_SHIPPING, default_carriage
 from services.ecommerce.taxes import default_taxes
 from services.ecommerce.totals import total_up

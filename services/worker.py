@@ -21,7 +21,7 @@ from services.ecommerce.erasure import CUSTOMER_ERASURE
 from services.ecommerce.mails import order_mail_consumer
 from services.ecommerce.orders.jobs import order_jobs
 from services.ecommerce.orders.settlement import OrderSettlement
-from services.ecommerce.returns import RETURN_CONSUMER
+from services.ecommerce.returns.refunds import RETURN_CONSUMER
 from services.ecommerce.stock_items import STOCK_NAME_CONSUMER
 from services.events import Consumer, EventService
 from services.inventory.reservations import ReservationService

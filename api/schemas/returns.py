@@ -5,7 +5,8 @@ from pydantic import Field
 from api.schemas.base import Id, Input
 from api.schemas.payments import Amount
 from models.ecommerce.returns import Disposition, ReturnReason
-from services.ecommerce.returns import MAX_LINES, MAX_NOTES_LENGTH, ReceivedPart, ReturnPart
+from services.ecommerce.returns.pieces import MAX_LINES, ReceivedPart, ReturnPart
+from services.ecommerce.returns.requests import MAX_NOTES_LENGTH
 
 _EXAMPLE_ID = "65f0c0ffee0ddba11ca7f00d"
 

@@ -10,14 +10,16 @@ from api.routing import make_router, outside_transaction, refuses
 from api.schemas.returns import ReturnCreate, ReturnDecision, ReturnReceipt, ReturnRefund
 from models.ecommerce.returns import ReturnRead, ReturnStatus, StaffReturn
 from services.ecommerce.orders.reading import OrderNotFoundError
-from services.ecommerce.returns import (
+from services.ecommerce.returns.desk import ReturnDeskService
+from services.ecommerce.returns.moves import (
     NothingToRefundError,
     NotReturnableError,
     ReturnNotFoundError,
-    ReturnService,
     ReturnTooLargeError,
     ReturnTransitionError,
 )
+from services.ecommerce.returns.refunds import ReturnRefundService
+from services.ecommerce.returns.requests import ReturnService
 from services.pagination import CursorPage, InvalidCursorError
 from services.payments.refunds import RefundTooLargeError
 from services.users.permissions import Permission, Viewer
@@ -63,7 +65,7 @@ async def list_return_queue(
     limit: Limit = 20,
 ) -> CursorPage[StaffReturn]:
     """Everybody's returns of a status, oldest first."""
-    return await ReturnService.list_queue(status=status, viewer=viewer, cursors=cursors, cursor=cursor, limit=limit)
+    return await ReturnDeskService.list_queue(status=status, viewer=viewer, cursors=cursors, cursor=cursor, limit=limit)
 
 
 @router.get("/returns/{return_id}", responses=refuses(ReturnNotFoundError))
@@ -81,13 +83,13 @@ async def cancel_return(return_id: ObjectIdPath, access: OrderAccessOf) -> Retur
 @router.post("/returns/{return_id}/approve", responses=_STEP)
 async def approve_return(return_id: ObjectIdPath, body: ReturnDecision, viewer: Keeper) -> StaffReturn:
     """Let the customer send the pieces. Safe to repeat."""
-    return await ReturnService.approve(return_id, viewer=viewer, staff_notes=body.staff_notes)
+    return await ReturnDeskService.approve(return_id, viewer=viewer, staff_notes=body.staff_notes)
 
 
 @router.post("/returns/{return_id}/reject", responses=_STEP)
 async def reject_return(return_id: ObjectIdPath, body: ReturnDecision, viewer: Keeper) -> StaffReturn:
     """Refuse a return; its pieces may be asked for again. Safe to repeat."""
-    return await ReturnService.reject(return_id, viewer=viewer, staff_notes=body.staff_notes)
+    return await ReturnDeskService.reject(return_id, viewer=viewer, staff_notes=body.staff_notes)
 
 
 @router.post(
@@ -96,7 +98,7 @@ async def reject_return(return_id: ObjectIdPath, body: ReturnDecision, viewer: K
 )
 async def receive_return(return_id: ObjectIdPath, body: ReturnReceipt, viewer: Keeper) -> StaffReturn:
     """Take in what arrived: back on the shelf, or written off."""
-    return await ReturnService.receive(return_id, body.as_parts(), viewer=viewer, staff_notes=body.staff_notes)
+    return await ReturnDeskService.receive(return_id, body.as_parts(), viewer=viewer, staff_notes=body.staff_notes)
 
 
 @router.post(
@@ -113,7 +115,7 @@ async def refund_return(
     settings: Config,
 ) -> StaffReturn:
     """Pay back what the received pieces were paid with, or less. While it is still `received`, the money is on its way."""
-    return await ReturnService.refund(
+    return await ReturnRefundService.refund(
         return_id,
         viewer=viewer,
         gateways=gateways,

@@ -21,18 +21,17 @@ from services.ecommerce.orders.fulfilment import FulfilmentDraft, deliver_order,
 from services.ecommerce.orders.reading import OrderAccess, OrderNotFoundError
 from services.ecommerce.orders.settlement import OrderSettlement
 from services.ecommerce.orders.transitions import SYSTEM_MOVER, move_order
-from services.ecommerce.returns import (
-    RETURN_CONSUMER,
+from services.ecommerce.returns.desk import ReturnDeskService
+from services.ecommerce.returns.moves import (
     NothingToRefundError,
     NotReturnableError,
-    ReceivedPart,
     ReturnNotFoundError,
-    ReturnPart,
-    ReturnService,
     ReturnTooLargeError,
     ReturnTransitionError,
-    paid_for,
 )
+from services.ecommerce.returns.pieces import ReceivedPart, ReturnPart, paid_for
+from services.ecommerce.returns.refunds import RETURN_CONSUMER, ReturnRefundService
+from services.ecommerce.returns.requests import ReturnService
 from services.errors import AppError, PermissionDeniedError
 from services.events import EventService
 from services.payments.refunds import RefundService
@@ -85,7 +84,7 @@ async def approved(till: Till, shopper: Shopper, order: Order, staff: Viewer, qu
     request = await ReturnService.request(
         order.id, [part(order, quantity)], access=OrderAccess(shopper.viewer), settings=till.settings
     )
-    return await ReturnService.approve(request.id, viewer=staff)
+    return await ReturnDeskService.approve(request.id, viewer=staff)
 
 
 async def received(
@@ -93,11 +92,11 @@ async def received(
 ) -> StaffReturn:
     request = await approved(till, shopper, order, staff, quantity)
     arrived = ReceivedPart(line_id=order.lines[0].id, quantity=quantity, disposition=to)
-    return await ReturnService.receive(request.id, [arrived], viewer=staff)
+    return await ReturnDeskService.receive(request.id, [arrived], viewer=staff)
 
 
 async def refunded(till: Till, request: StaffReturn, staff: Viewer, amount: Money | None = None) -> StaffReturn:
-    return await ReturnService.refund(
+    return await ReturnRefundService.refund(
         request.id,
         viewer=staff,
         gateways=till.gateways,
@@ -180,14 +179,14 @@ class TestDecisions:
         access = OrderAccess(shopper.viewer)
         first = await ReturnService.request(order.id, [part(order, 3)], access=access, settings=till.settings)
 
-        await ReturnService.reject(first.id, viewer=staff, staff_notes="Worn.")
+        await ReturnDeskService.reject(first.id, viewer=staff, staff_notes="Worn.")
         second = await ReturnService.request(order.id, [part(order, 3)], access=access, settings=till.settings)
         await ReturnService.cancel(second.id, access=access)
         await ReturnService.cancel(second.id, access=access)
 
         assert (await stored_order(order.id)).lines[0].returning_quantity == 0
         with pytest.raises(ReturnTransitionError):
-            await ReturnService.approve(first.id, viewer=staff)
+            await ReturnDeskService.approve(first.id, viewer=staff)
         seen = await ReturnService.get_return(first.id, access=access)
         assert "staff_notes" not in seen.model_dump()
 
@@ -199,10 +198,10 @@ class TestDecisions:
         for act in (ReturnService.get_return, ReturnService.cancel):
             with pytest.raises(ReturnNotFoundError):
                 await act(request.id, access=OrderAccess(stranger))
-        for decide in (ReturnService.approve, ReturnService.reject):
+        for decide in (ReturnDeskService.approve, ReturnDeskService.reject):
             with pytest.raises(PermissionDeniedError):
                 await decide(request.id, viewer=shopper.viewer)
-        assert (await ReturnService.get_staff_return(request.id, viewer=staff)).status is ReturnStatus.REQUESTED
+        assert (await ReturnDeskService.get_staff_return(request.id, viewer=staff)).status is ReturnStatus.REQUESTED
 
 
 class TestReceive:
@@ -252,7 +251,7 @@ class TestReceive:
         request = await approved(till, shopper, order, staff, 3)
         arrived = ReceivedPart(line_id=order.lines[0].id, quantity=1, disposition=Disposition.RESTOCK)
 
-        await ReturnService.receive(request.id, [arrived], viewer=staff)
+        await ReturnDeskService.receive(request.id, [arrived], viewer=staff)
 
         line = (await stored_order(order.id)).lines[0]
         assert (line.returned_quantity, line.returning_quantity) == (1, 1)
@@ -263,7 +262,7 @@ class TestReceive:
         arrived = ReceivedPart(line_id=order.lines[0].id, quantity=2, disposition=Disposition.RESTOCK)
 
         results = await asyncio.gather(
-            *(ReturnService.receive(request.id, [arrived], viewer=staff) for _ in range(20)), return_exceptions=True
+            *(ReturnDeskService.receive(request.id, [arrived], viewer=staff) for _ in range(20)), return_exceptions=True
         )
 
         assert sum(not isinstance(result, BaseException) for result in results) == 1
@@ -276,7 +275,7 @@ class TestReceive:
 
         for line_id, quantity in ((order.lines[0].id, 2), (PydanticObjectId(), 1)):
             with pytest.raises(ReturnTooLargeError):
-                await ReturnService.receive(
+                await ReturnDeskService.receive(
                     request.id,
                     [ReceivedPart(line_id=line_id, quantity=quantity, disposition=Disposition.RESTOCK)],
                     viewer=staff,
@@ -334,7 +333,7 @@ class TestRefund:
         while await EventService.pump([RETURN_CONSUMER]):
             pass
 
-        assert (await ReturnService.get_staff_return(request.id, viewer=staff)).status is ReturnStatus.REFUNDED
+        assert (await ReturnDeskService.get_staff_return(request.id, viewer=staff)).status is ReturnStatus.REFUNDED
 
     async def test_before_the_pieces_are_here_nothing_is_paid_back(self, till: Till, product: Product, staff: Viewer) -> None:
         shopper, order = await bought(till, product)
