@@ -15,7 +15,7 @@ SOURCES := models services api scripts tests
 export AGORA_DATA := $(DATA)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help install run worker seed import demo test check format lint typecheck cov bench stress-crash stress-jobs stress-payments reconcile reconcile-payments indexes openapi fuzz clean
+.PHONY: help install run worker seed import demo test check format lint typecheck cov bench stress-crash stress-jobs stress-payments stress-races reconcile reconcile-payments indexes openapi fuzz clean
 
 help: ## list the commands
 	@echo "make COMMAND [LANE=pymongo|motor] [PORT=8000] [DATA=.agora] [PYTHON=python3]"
@@ -82,8 +82,11 @@ stress-crash: $(DEV) ## kill a throw-away Agora under load, ROUNDS=20 times; not
 stress-jobs: $(DEV) ## kill workers while they send 1,000 webhooks; each must arrive, none be stuck
 	@exec $(PY) -m scripts.stress_jobs --events $(or $(EVENTS),1000) --kills $(or $(KILLS),10)
 
+stress-races: $(DEV) ## every race with SEEDS=50 seeds, thousands of random lives (IN=tests/services)
+	@AGORA_RACE_SEEDS=$(or $(SEEDS),50) HYPOTHESIS_PROFILE=thorough exec $(PY) -m pytest -o faulthandler_timeout=0 $(or $(IN),tests/services)
+
 stress-payments: $(DEV) ## payments in full: 200 lost answers, 50 seeds of each race, 500 random lives
-	@PAYMENT_SEEDS=$(or $(SEEDS),50) PAYMENT_LOST=200 PAYMENT_RUNS=500 exec $(PY) -m pytest tests/services/payments
+	@$(MAKE) --no-print-directory stress-races IN=tests/services/payments
 
 reconcile-payments: $(READY) ## compare a gateway's books with ours (GATEWAY=sandbox DAYS=1); exits 1 on a difference
 	@exec $(PY) -m scripts.reconcile_payments --gateway $(or $(GATEWAY),sandbox) --days $(or $(DAYS),1)

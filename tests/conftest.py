@@ -10,8 +10,10 @@ from services.cache import clear_all_caches
 from services.settings import Settings
 from tests.commands import CommandLog
 from tests.databases import DatabasePool
+from tests.races import register_profiles
 
 pytest_plugins = ["tests.sandbox", "tests.smallshop"]
+register_profiles()
 
 TEST_SECRET = "a-secret-for-tests-only-0123456789abcdef"
 

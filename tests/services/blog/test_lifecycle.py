@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from beanie import PydanticObjectId
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.blog.comments import Comment
@@ -24,6 +24,7 @@ from services.errors import AppError
 from services.users.permissions import Viewer
 from tests.factories.blog import create_category, create_post, create_tag, make_post
 from tests.factories.users import create_user, viewer_of
+from tests.races import rounds
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -271,7 +272,7 @@ _STEPS = [*TRANSITIONS, "move", "due", "purge"]
 
 
 class TestAnyLife:
-    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=rounds(15, 500))
     @given(steps=st.lists(st.tuples(st.sampled_from(_STEPS), st.integers(0, 2)), max_size=12))
     async def test_blg_s5_stored_counters_equal_their_recount(self, database: Database, steps: list[tuple[str, int]]) -> None:
         """BLG-S5: whatever happens to posts, in any order, every counter stays what counting would give."""

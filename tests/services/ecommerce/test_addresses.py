@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 from beanie import PydanticObjectId
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -24,6 +24,7 @@ from services.users.permissions import Viewer
 from tests.commands import CommandLog
 from tests.factories.customers import create_address, create_customer, make_place
 from tests.factories.users import create_user, viewer_of
+from tests.races import rounds
 
 BOTH = (DefaultKind.SHIPPING, DefaultKind.BILLING)
 
@@ -224,7 +225,7 @@ class TestSetDefault:
 
         assert defaults_of(await AddressService.get_address(shipping.id, viewer=viewer)) == (False, False)
 
-    @hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    @hypothesis_settings(max_examples=rounds(12, 500))
     @given(
         steps=st.lists(
             st.tuples(

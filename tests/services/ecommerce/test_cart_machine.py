@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -33,6 +32,7 @@ from tests.databases import DatabasePool
 from tests.factories.catalog import create_product
 from tests.factories.inventory import stock
 from tests.factories.users import create_user, viewer_of
+from tests.races import rounds
 
 T = TypeVar("T")
 
@@ -201,7 +201,5 @@ def test_carts_behave_like_the_model(settings: Settings, databases: DatabasePool
 
     run_state_machine_as_test(
         Machine,
-        settings=hypothesis_settings(
-            max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
-        ),
+        settings=hypothesis_settings(max_examples=rounds(15, 500), stateful_step_count=rounds(15, 50)),
     )

@@ -1,7 +1,6 @@
-"""What holds of carts, address books and statistics however requests interleave. `CART_SEEDS=20` runs the full number."""
+"""What holds of carts, address books and statistics however requests interleave."""
 
 import asyncio
-import os
 import random
 from collections import Counter
 
@@ -23,8 +22,7 @@ from tests.factories.carts import CART_TOKEN, create_cart
 from tests.factories.catalog import create_product
 from tests.factories.customers import create_address, create_customer, make_place
 from tests.factories.users import create_user, viewer_of
-
-SEEDS = range(int(os.environ.get("CART_SEEDS", "3")))
+from tests.races import seeds
 
 Pieces = Counter[PydanticObjectId]
 
@@ -95,7 +93,7 @@ class TestAdd:
             assert [(line["product_id"], line["quantity"]) for line in row["lines"]] == [(product.id, 50)]
         assert await Cart.count_rows({}) == 2
 
-    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize("seed", seeds())
     async def test_r5_lines_added_during_a_checkout_are_ordered_or_still_there(
         self, database: Database, settings: Settings, seed: int
     ) -> None:
@@ -125,7 +123,7 @@ class TestAdd:
 
 
 class TestMerge:
-    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize("seed", seeds())
     async def test_com_s9_merge_against_checkout_loses_and_doubles_nothing(
         self, database: Database, settings: Settings, seed: int
     ) -> None:
@@ -158,7 +156,7 @@ class TestMerge:
             assert guest["lines"] == []
             await Cart.collection().delete_many({})
 
-    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize("seed", seeds())
     async def test_com_s9_merge_against_add_loses_and_doubles_nothing(
         self, database: Database, settings: Settings, seed: int
     ) -> None:
@@ -218,7 +216,7 @@ class TestCustomers:
 
 
 class TestAddresses:
-    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize("seed", seeds())
     async def test_com_m2_one_default_per_kind_under_any_interleaving(
         self, database: Database, settings: Settings, seed: int
     ) -> None:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 from beanie import PydanticObjectId
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -28,6 +28,7 @@ from tests.commands import CommandLog
 from tests.factories.customers import create_customer, make_customer
 from tests.factories.orders import create_order, make_line
 from tests.factories.users import create_user, viewer_of
+from tests.races import rounds
 
 CURSORS = CursorCodec(b"0" * 32)
 
@@ -288,7 +289,7 @@ class TestStatistics:
         assert await Book(customer, settings.model_copy(update={"points_per_unit": 0})).pay("10.50") == 0
         assert (await reload(customer)).points_balance == 30
 
-    @hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @hypothesis_settings(max_examples=rounds(25, 1000))
     @given(paid=st.integers(1, 30_000), parts=st.lists(st.integers(1, 12_000), max_size=5), is_cancelled=st.booleans())
     async def test_com_s18_points_and_money_are_what_is_left(
         self, database: Database, settings: Settings, paid: int, parts: list[int], is_cancelled: bool

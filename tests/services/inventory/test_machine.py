@@ -1,9 +1,5 @@
-"""Any sequence of what can happen to stock, against a plain Python model: pieces are conserved after every step (R9).
+"""Any sequence of what can happen to stock, against a plain Python model: pieces are conserved after every step (R9)."""
 
-`INVENTORY_EXAMPLES=2000 INVENTORY_STEPS=30` runs as many sequences of as many steps; the suite runs few.
-"""
-
-import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -11,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.database import Database, Session, run_transaction
@@ -34,10 +30,9 @@ from services.inventory.transfers import Arrival, Loss, MovedItem, TransferDraft
 from services.users.permissions import Viewer
 from tests.factories.inventory import KnownItems, a_variant, create_location, stock
 from tests.factories.users import create_user, viewer_of
+from tests.races import rounds
 from tests.services.inventory.books_check import assert_books_add_up
 
-EXAMPLES = int(os.environ.get("INVENTORY_EXAMPLES", "12"))
-STEPS = int(os.environ.get("INVENTORY_STEPS", "25"))
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 Step = tuple[str, int, int, int]
@@ -59,7 +54,9 @@ VERBS = [
     "count",
 ]
 steps = st.lists(
-    st.tuples(st.sampled_from(VERBS), st.integers(0, 7), st.integers(1, 6), st.integers(0, 3)), min_size=1, max_size=STEPS
+    st.tuples(st.sampled_from(VERBS), st.integers(0, 7), st.integers(1, 6), st.integers(0, 3)),
+    min_size=1,
+    max_size=rounds(25, 30),
 )
 
 
@@ -327,11 +324,7 @@ async def open_shop(viewer: Viewer, locations: list[StockLocation]) -> Shop:
     return Shop(Model(), viewer, levels, locations)
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+@settings(max_examples=rounds(12, 2000))
 @given(script=steps)
 async def test_r9_pieces_are_conserved_after_every_step(database: Database, script: list[Step]) -> None:
     viewer = viewer_of(await create_user(role=Role.MANAGER))

@@ -1,10 +1,6 @@
-"""Many at once over the same stock: whatever the interleaving, the ledger adds up and nothing is sold twice.
-
-Three seeds here; `INVENTORY_SEEDS=20` runs as many as it says.
-"""
+"""Many at once over the same stock: whatever the interleaving, the ledger adds up and nothing is sold twice."""
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -37,11 +33,11 @@ from tests.factories.inventory import (
     wanted,
 )
 from tests.factories.users import create_user, viewer_of
+from tests.races import seeds
 from tests.services.inventory.books_check import assert_books_add_up
 
 pytestmark = pytest.mark.usefixtures("database")
 
-SEEDS = range(int(os.environ.get("INVENTORY_SEEDS", "3")))
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
@@ -106,7 +102,7 @@ async def level_of(level: StockLevel) -> StockLevel:
     return StockLevel.from_row(row)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", seeds())
 class TestRaces:
     async def test_r1_200_buyers_for_20_items(self, seed: int) -> None:
         """R1 and COM-S12: exactly twenty get one; a quarter double-clicks and still has one."""

@@ -1,7 +1,6 @@
 """Capturing and voiding what was authorised."""
 
 import asyncio
-import os
 from datetime import timedelta
 
 import pytest
@@ -20,11 +19,10 @@ from services.payments.operations import (
 from services.payments.payments import PaymentService
 from services.settings import Settings
 from tests.factories.payments import RecordingListener, create_payment, usd
+from tests.races import seeds
 from tests.sandbox import RunningSandbox
 
 pytestmark = pytest.mark.usefixtures("database")
-
-SEEDS = int(os.environ.get("PAYMENT_SEEDS", "3"))
 
 
 async def authorised(gateways: Gateways, settings: Settings, **over: object) -> Payment:
@@ -133,7 +131,7 @@ class TestVoid:
         assert (await PaymentService.get(payment.id)).state is PaymentState.PROCESSING
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", seeds())
 async def test_capture_against_void_one_of_them_happens(
     gateways: Gateways, settings: Settings, sandbox: RunningSandbox, seed: int
 ) -> None:

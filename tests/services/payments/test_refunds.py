@@ -1,7 +1,6 @@
 """Money given back: never more than was taken, and held aside until the gateway has spoken."""
 
 import asyncio
-import os
 import random
 from datetime import timedelta
 
@@ -20,11 +19,10 @@ from services.payments.refunds import Refundable, RefundKeyReusedError, RefundSe
 from services.payments.settlement import PaymentNotFoundError
 from services.settings import Settings
 from tests.factories.payments import RecordingListener, captured_payment, create_payment, usd
+from tests.races import seeds
 from tests.sandbox import RunningSandbox
 
 pytestmark = pytest.mark.usefixtures("database")
-
-SEEDS = int(os.environ.get("PAYMENT_SEEDS", "3"))
 
 
 async def charged(gateways: Gateways, settings: Settings, **over: object) -> Payment:
@@ -95,7 +93,7 @@ class TestRequest:
         with pytest.raises(RefundKeyReusedError):
             await request(payment, usd("21.00"), key="r1")
 
-    @pytest.mark.parametrize("seed", range(SEEDS))
+    @pytest.mark.parametrize("seed", seeds())
     async def test_r4_of_twenty_refunds_of_sixty_per_cent_one_is_accepted(self, seed: int) -> None:
         payment = await captured_payment(amount=usd("100.00"))
 

@@ -1,13 +1,12 @@
 """Lost answers: settled by asking, by the gateway's own books charged once each; and whatever happens, the sums hold."""
 
 import asyncio
-import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -34,10 +33,10 @@ from services.payments.refunds import RefundService
 from services.payments.sandbox import SandboxGateway
 from services.settings import Settings
 from tests.factories.payments import RecordingListener, create_payment
+from tests.races import rounds
 from tests.sandbox import SANDBOX_SECRET, RunningSandbox
 
-LOST = int(os.environ.get("PAYMENT_LOST", "20"))
-RUNS = int(os.environ.get("PAYMENT_RUNS", "15"))
+LOST = rounds(20, 200)
 
 
 class WatchedGateway(SandboxGateway):
@@ -204,7 +203,7 @@ async def check_sums(payment: Payment) -> Payment:
 
 @pytest.mark.usefixtures("database")
 @given(steps=STEPS, captures_later=st.booleans(), token=TOKENS)
-@hypothesis_settings(max_examples=RUNS, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=rounds(15, 500))
 async def test_r9_whatever_happens_the_sums_hold_and_no_edge_is_illegal(
     settings: Settings, steps: list[tuple[str, str, int]], captures_later: bool, token: str
 ) -> None:

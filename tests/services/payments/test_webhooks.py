@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import random
 import time
 from collections import Counter
@@ -24,11 +23,10 @@ from services.payments.settlement import SETTLES_FROM
 from services.payments.webhooks import GatewayNotFoundError, GatewayWebhookService
 from services.settings import Settings
 from tests.factories.payments import RecordingListener, captured_payment, create_payment, usd
+from tests.races import seeds
 from tests.sandbox import SANDBOX_SECRET
 
 pytestmark = pytest.mark.usefixtures("database")
-
-SEEDS = int(os.environ.get("PAYMENT_SEEDS", "3"))
 
 
 async def in_flight(**over: Any) -> Payment:
@@ -244,7 +242,7 @@ class TestR7:
             assert await receive(gateways, headers, body) is True
         assert await outcome(payments, refunds) == EXPECTED
 
-    @pytest.mark.parametrize("seed", range(SEEDS))
+    @pytest.mark.parametrize("seed", seeds())
     async def test_r7_three_times_each_shuffled_ten_at_once_is_the_same(self, gateways: Gateways, seed: int) -> None:
         payments, refunds, messages = await life(random.Random(seed))
         slots, seconds = asyncio.Semaphore(10), list[float]()
@@ -261,7 +259,7 @@ class TestR7:
         assert await Event.count_rows({"type": "payment.captured"}) == 1
         assert sorted(seconds)[int(len(seconds) * 0.95)] < 0.5
 
-    @pytest.mark.parametrize("seed", range(SEEDS))
+    @pytest.mark.parametrize("seed", seeds())
     async def test_resolver_against_webhook_settles_once(self, gateways: Gateways, settings: Settings, seed: int) -> None:
         payment = await create_payment(token="tok_timeout_after")
         await PaymentService.execute(payment.id, gateways=gateways, listener=RecordingListener(), settings=settings)

@@ -1,15 +1,11 @@
-"""Orders, payments and stock taken through steps in any order; after each one the books add up (RELIABILITY R9).
-
-AGORA_ORDER_EXAMPLES=2000 AGORA_ORDER_STEPS=30 is the long run.
-"""
+"""Orders, payments and stock taken through steps in any order; after each one the books add up (RELIABILITY R9)."""
 
 import contextlib
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -53,9 +49,9 @@ from tests.factories.checkout import (
 from tests.factories.inventory import create_location
 from tests.factories.pricing import create_coupon
 from tests.factories.users import create_user, viewer_of
+from tests.races import rounds
 
-EXAMPLES = int(os.environ.get("AGORA_ORDER_EXAMPLES", "5"))
-STEPS = int(os.environ.get("AGORA_ORDER_STEPS", "20"))
+STEPS = rounds(20, 30)
 
 TOKENS = (TOKEN_OK, TOKEN_OK, TOKEN_DECLINED, TOKEN_SILENT, TOKEN_PENDING)
 STOCK = 6
@@ -249,11 +245,7 @@ async def open_shop(settings: Settings) -> Shop:
     return Shop(Till(settings), await create_shopper(), clerk, products)
 
 
-@hypothesis_settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+@hypothesis_settings(max_examples=rounds(5, 2000))
 @given(script=steps)
 async def test_r9_com_p2_books_add_up_after_every_step(database: Database, settings: Settings, script: list[Step]) -> None:
     """COM-P1..P5 and R9: no illegal edge, stock conserved, coupons within limits, captured >= refunded >= 0, points balance."""

@@ -1,10 +1,9 @@
-"""Many at once: whatever the order of events, the books add up afterwards. AGORA_RACE_SEEDS=50 runs more rounds of each.
+"""Many at once: whatever the order of events, the books add up afterwards.
 
 Callers of one process queue for what they contend for; those of several processes collide in the server. Both must be right.
 """
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -49,13 +48,7 @@ from tests.factories.checkout import (
 from tests.factories.customers import make_customer, make_place
 from tests.factories.pricing import create_coupon
 from tests.factories.users import make_user, viewer_of
-
-SEEDS = range(int(os.environ.get("AGORA_RACE_SEEDS", "3")))
-FEW_SEEDS = range(int(os.environ.get("AGORA_RACE_SEEDS", "1")))  # of the races with hundreds of callers
-
-
-# The goal is 5 s on a machine of its own, where it takes 1.5 s; a machine that others use as well is given more.
-REPLY_SECONDS = float(os.environ.get("AGORA_REPLY_SECONDS", "20"))
+from tests.races import REPLY_SECONDS, seeds
 
 # Buyers and units. Callers that collide for one row cost a multiple of those that queue: as many as there may be processes.
 CROWDS = {"queued": (24, 7), "colliding": (8, 3)}
@@ -122,7 +115,7 @@ async def cancel(till: Till, order_id: Any, shopper: Shopper) -> Any:
 
 
 class TestStock:
-    @pytest.mark.parametrize("seed", FEW_SEEDS)
+    @pytest.mark.parametrize("seed", seeds(1))
     async def test_two_hundred_buyers_share_twenty_items(self, till: Till, seed: int) -> None:
         chance = random.Random(seed)
         tee = await create_stocked(20)
@@ -137,7 +130,7 @@ class TestStock:
         assert [(level.on_hand, level.available) for level in await all_of(StockLevel)] == [(0, 0)]
         assert await differences(till.gateway) == []
 
-    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize("seed", seeds())
     async def test_r1_double_clicks_are_one_order(self, till: Till, crowd: str, seed: int) -> None:
         """R1: 24 buyers, 7 units, a quarter of them twice with the same key."""
         chance = random.Random(seed)
@@ -157,7 +150,7 @@ class TestStock:
         assert len(till.gateway.charged) == units
         assert await differences(till.gateway) == []
 
-    @pytest.mark.parametrize("seed", FEW_SEEDS)
+    @pytest.mark.parametrize("seed", seeds(1))
     async def test_r2_opposite_orders_do_not_lock_each_other_out(self, till: Till, seed: int) -> None:
         """R2, COM-S12: 60 carts of the same two things, half of them the other way round; all or nothing, each in 5 s."""
         chance = random.Random(seed)
@@ -173,7 +166,7 @@ class TestStock:
 
 
 class TestCoupons:
-    @pytest.mark.parametrize("seed", FEW_SEEDS)
+    @pytest.mark.parametrize("seed", seeds(1))
     async def test_r3_last_use_is_given_once_and_given_back(self, till: Till, seed: int) -> None:
         """R3, COM-S15: 40 buyers, 5 uses; every payment that fails gives its use back, and the next one may have it."""
         chance = random.Random(seed)
@@ -199,7 +192,7 @@ class TestCoupons:
         assert coupon.usage_count == 5
         assert await differences(till.gateway) == []
 
-    @pytest.mark.parametrize("seed", FEW_SEEDS)
+    @pytest.mark.parametrize("seed", seeds(1))
     async def test_r3_one_use_per_customer_in_ten_parallel_orders(self, till: Till, crowd: str, seed: int) -> None:
         tee = await create_stocked(100)
         await create_coupon(code="ONCE", usage_limit_per_customer=1)
@@ -217,7 +210,7 @@ class TestCoupons:
 
 
 class TestOnce:
-    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize("seed", seeds())
     async def test_r6_com_s17_twenty_times_the_same_request_is_one_order(self, till: Till, crowd: str, seed: int) -> None:
         """R6, COM-S17: also while the outcome of its payment is not known."""
         tee = await create_stocked(5)
@@ -233,7 +226,7 @@ class TestOnce:
         assert len(till.gateway.charged) == len(await all_of(Payment)) == 1
         assert await differences(till.gateway) == []
 
-    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize("seed", seeds())
     async def test_one_cart_is_ordered_once_though_two_requests_ask(self, till: Till, crowd: str, seed: int) -> None:
         tee = await create_stocked(50)
         shopper = await create_shopper((tee, 1))
@@ -246,7 +239,7 @@ class TestOnce:
 
 
 class TestOneOutcome:
-    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize("seed", seeds())
     async def test_com_s26_cancel_against_the_job(self, till: Till, crowd: str, seed: int) -> None:
         """COM-S26, COM-P5: each order is either cancelled or picked up; five jobs at once move it once."""
         chance = random.Random(seed)
@@ -264,7 +257,7 @@ class TestOneOutcome:
         assert statuses <= {OrderStatus.CANCELLED, OrderStatus.PROCESSING}
         assert await differences(till.gateway) == []
 
-    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize("seed", seeds())
     async def test_cancel_against_the_payment_and_its_news(self, till: Till, crowd: str, seed: int) -> None:
         """Paid and kept, or cancelled and paid back; never in between, and charged at most once."""
         chance = random.Random(seed)
@@ -284,7 +277,7 @@ class TestOneOutcome:
         assert {order.is_owing for order in await all_of(Order)} == {False}
         assert await differences(till.gateway) == []
 
-    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize("seed", seeds())
     async def test_r14_expiry_against_the_payment(self, till: Till, crowd: str, seed: int) -> None:
         """R14: released once; who paid in time has the goods, who paid late has them or the money."""
         chance = random.Random(seed)
@@ -307,7 +300,7 @@ class TestOneOutcome:
         assert sum(order.status is OrderStatus.CONFIRMED for order in await all_of(Order)) <= 4
         assert await differences(till.gateway) == []
 
-    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize("seed", seeds())
     async def test_r5_cart_merge_against_checkout(self, till: Till, crowd: str, seed: int) -> None:
         """R5: what lay in the guest's cart is ordered, or lies in the person's; nothing is lost and nothing doubled."""
         tee = await create_stocked(20)

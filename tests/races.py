@@ -1,0 +1,32 @@
+"""How far the tests of chance go: a little in every run, and as far as the environment says. It is read here and nowhere else.
+
+`AGORA_RACE_SEEDS=50` runs every race with so many seeds, `HYPOTHESIS_PROFILE=thorough` draws as many random lives as the goals of
+RELIABILITY name. `make stress-races` sets both.
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_SHARING = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
+_PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
+
+# R2's goal is 5 s on a machine of its own, where it takes 1.5 s; a machine that others use as well is given more.
+REPLY_SECONDS = float(os.environ.get("AGORA_REPLY_SECONDS", "20"))
+
+
+def seeds(few: int = 3) -> range:
+    """The seeds of a race: `few` of them where the suite is run as a whole."""
+    return range(int(os.environ.get("AGORA_RACE_SEEDS", few)))
+
+
+def rounds(few: int, thorough: int) -> int:
+    """How many examples, steps or repetitions: `few` where the suite is run as a whole."""
+    return thorough if _PROFILE == "thorough" else few
+
+
+def register_profiles() -> None:
+    """Hypothesis without deadlines, which measure the machine, and with fixtures that all examples of a test share."""
+    settings.register_profile("default", deadline=None, print_blob=True, suppress_health_check=_SHARING)
+    settings.register_profile("thorough", settings.get_profile("default"), max_examples=1000)
+    settings.load_profile(_PROFILE)
