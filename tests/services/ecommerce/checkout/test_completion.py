@@ -609,3 +609,26 @@ class TestCrash:
         )
 
         assert seen == [False, False]
+
+
+class TestGuestPays:
+    async def test_guest_pays_a_pending_order_with_its_token_and_is_known_by_the_address(self, till: Till) -> None:
+        """The fraud rules count a guest's attempts under one key, whichever request made them."""
+        tee = await create_stocked()
+        await create_cart((tee, 1))
+        done = await till.checkout(CartHolder(None, CART_TOKEN), email="Jane@Example.com", payment_token=TOKEN_PENDING)
+        [first] = await all_of(Payment)
+        await Payment.change({"_id": first.id}, {"$set": {"state": PaymentState.FAILED}})
+
+        paid = await CheckoutService.pay_order(
+            done.order.id,
+            PaymentTerms(payment_token="tok_ok"),
+            access=OrderAccess(None, done.guest_token),
+            key="again",
+            gateways=till.gateways,
+            settings=till.settings,
+        )
+
+        assert paid.status is OrderStatus.CONFIRMED
+        assert len({payment.customer_key for payment in await all_of(Payment)}) == 1
+        assert first.customer_key.startswith("email:")
