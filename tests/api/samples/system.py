@@ -33,9 +33,11 @@ async def _letter_id(world: World, operation: Operation, variant: str) -> str:
 async def _name(world: World, operation: Operation, variant: str) -> str:
     """A job's, or a consumer's."""
     name = f"test-{PydanticObjectId()}"
-    kept = Job(name=name, next_run_at=now()) if "/jobs/" in operation.path else Checkpoint(consumer=name)
-    await kept.store()
-    return name
+    if "/jobs/" in operation.path:
+        job: Job = await world.once("job", Job(name=name, next_run_at=now()).store)
+        return job.name
+    checkpoint: Checkpoint = await world.once("checkpoint", Checkpoint(consumer=name).store)
+    return checkpoint.consumer
 
 
 VALUES: dict[str, Provider] = {
