@@ -39,9 +39,11 @@ def points(books: OrderBooks) -> Iterator[Drift]:
     if order["customer_id"] is None:
         yield from books.drift("entries of points", len(entries), 0)
         return
-    yield from books.drift("points_earned", order["points_earned"], sum(entry["points"] for entry in entries), is_derived=True)
-    stands = order["is_counted"] and order["payment_status"] != PaymentStatus.REFUNDED
-    yield from books.drift("orders by points", sum(entry["orders"] for entry in entries), int(stands))
+    stands = int(order["is_counted"] and order["payment_status"] != PaymentStatus.REFUNDED)
+    counted = sum(entry["orders"] for entry in entries)
+    won = sum(entry["points"] for entry in entries)
+    yield from books.drift("points_earned", order["points_earned"], won, is_derived=counted == stands)
+    yield from books.drift("orders by points", counted, stands)
     kept = (paying["captured"] if paying is not None else books.total) - books.refunded if is_paid else 0
     yield from books.drift("money by points", sum(_amount(entry) for entry in entries), kept)
 

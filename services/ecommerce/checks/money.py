@@ -57,7 +57,9 @@ def payments(books: OrderBooks) -> Iterator[Drift]:
 def refunds(books: OrderBooks) -> Iterator[Drift]:
     """What the order says went back is what went back; all of it makes it a refunded one."""
     order, paying = books.order, books.paying
-    yield from books.drift("refunded.amount", order["refunded"]["amount"], books.refunded, is_derived=True)
+    # Only where the payment tells the same: else a refund may be lost, and the order be the one who is right.
+    is_sure = paying is None or paying["refunded"] == books.refunded
+    yield from books.drift("refunded.amount", order["refunded"]["amount"], books.refunded, is_derived=is_sure)
     if paying is None or order["status"] in _BEFORE_PAYMENT:
         return
     is_whole = paying["captured"] > 0 and books.refunded >= paying["captured"]

@@ -229,14 +229,14 @@ class TestRaces:
             count, rows = found
             assert count == len(rows) == len(set(rows)) <= limit
         assert max(Counter(customer for customer, _ in (await uses(coupon))[1]).values(), default=0) <= 2
-        assert [row async for row in ReconcileService.drift()] == []
+        assert [row async for row in ReconcileService.drift() if row.collection == "coupons"] == []
 
 
 async def test_usage_count_is_reconciled(database: Database) -> None:
     coupon = await create_coupon()
     await redeem(coupon)
     await Coupon.collection().update_one({"_id": coupon.id}, {"$set": {"usage_count": 7}})
-    (drift,) = [row async for row in ReconcileService.drift()]
+    (drift,) = [row async for row in ReconcileService.drift() if row.collection == "coupons"]
     assert (drift.collection, drift.field, drift.stored, drift.counted) == ("coupons", "usage_count", 7, 1)
     assert await ReconcileService.repair(drift)
     assert await uses(coupon) == (1, [("customer:1", 1)])
