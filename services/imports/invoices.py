@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from beanie import PydanticObjectId
+from pymongo import InsertOne
 
 from models.base import to_milliseconds
 from models.database import DuplicateKeyError, Session, run_transaction
@@ -98,7 +99,8 @@ async def write_invoice(document: RetailDocument, terms: InvoiceTerms) -> bool:
 
     async def work(session: Session) -> None:
         await order.store(session=session)
-        await OrderStatusHistory.collection().insert_many([step.row() for step in _history(order)], session=session)
+        steps = [InsertOne(step.row()) for step in _history(order)]
+        await OrderStatusHistory.collection().bulk_write(steps, ordered=True, session=session)
         if payment is not None:
             await payment.store(session=session)
         await count_purchase(order, order.totals.total, session=session, settings=settings)

@@ -1,6 +1,7 @@
 """The dead letters of a run, stored by the hundred."""
 
 from beanie import PydanticObjectId
+from pymongo import InsertOne
 
 from models.imports import FailureKind, ImportFailure
 from services.imports.files import SourceRow
@@ -29,4 +30,4 @@ class DeadLetters:
         """Store what waits, once it is worth a command."""
         while len(self._waiting) >= (1 if wholly else _BATCH):
             batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
-            await ImportFailure.collection().insert_many([letter.row() for letter in batch])
+            await ImportFailure.collection().bulk_write([InsertOne(letter.row()) for letter in batch], ordered=True)
