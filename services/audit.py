@@ -6,7 +6,7 @@ from beanie import PydanticObjectId
 
 from models.audit import AuditEntry, AuditRead
 from models.database import Session
-from services.pagination import CursorCodec, CursorPage
+from services.pagination import CursorCodec, CursorPage, find_stretch
 from services.users.permissions import Permission, Viewer
 
 
@@ -42,11 +42,8 @@ class AuditService:
             query["subject"] = subject
         if actor_id is not None:
             query["actor_id"] = actor_id
-        listing = f"audit:{subject}:{actor_id}"
-        if cursor is not None:
-            (last_id,) = cursors.decode(listing, cursor)
-            query["_id"] = {"$lt": last_id}
-        rows = await AuditEntry.find_rows(query, sort=[("_id", -1)], limit=limit + 1)
-        items = [AuditRead.model_validate({**row, "id": row["_id"]}) for row in rows[:limit]]
-        next_cursor = cursors.encode(listing, items[-1].id) if len(rows) > limit else None
+        rows, next_cursor = await find_stretch(
+            AuditEntry, query, listing=f"audit:{subject}:{actor_id}", cursors=cursors, cursor=cursor, limit=limit
+        )
+        items = [AuditRead.model_validate({**row, "id": row["_id"]}) for row in rows]
         return CursorPage[AuditRead](items=items, next_cursor=next_cursor)

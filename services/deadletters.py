@@ -13,7 +13,7 @@ from models.events import Checkpoint, ConsumerRead, DeadLetter, DeadLetterRead, 
 from services.audit import AuditService
 from services.errors import NotFoundError
 from services.events import SEQUENCER, Consumer, EventService
-from services.pagination import CursorCodec, CursorPage
+from services.pagination import CursorCodec, CursorPage, find_stretch
 from services.users.permissions import Permission, Viewer
 
 log = structlog.get_logger(__name__)
@@ -67,13 +67,10 @@ class DeadLetterService:
         """What was given up, newest first, of one consumer if named. Raises PermissionDeniedError, InvalidCursorError."""
         viewer.require(Permission.MANAGE_SYSTEM)
         query: dict[str, Any] = {} if consumer is None else {"consumer": consumer}
-        listing = f"dead_letters:{consumer}"
-        if cursor is not None:
-            (last_id,) = cursors.decode(listing, cursor)
-            query["_id"] = {"$lt": last_id}
-        rows = await DeadLetter.find_rows(query, sort=[("_id", -1)], limit=limit + 1)
-        items = await _to_read(rows[:limit])
-        next_cursor = cursors.encode(listing, items[-1].id) if len(rows) > limit else None
+        rows, next_cursor = await find_stretch(
+            DeadLetter, query, listing=f"dead_letters:{consumer}", cursors=cursors, cursor=cursor, limit=limit
+        )
+        items = await _to_read(rows)
         return CursorPage[DeadLetterRead](items=items, next_cursor=next_cursor)
 
     @staticmethod

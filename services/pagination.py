@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from beanie import PydanticObjectId
 from pydantic import BaseModel, Field
 
+from models.base import AgoraDocument
 from services.errors import RuleViolatedError
 
 T = TypeVar("T")
@@ -80,6 +82,31 @@ def page_of(items: list[T], request: PageRequest, total_count: int) -> Page[T]:
         total_count=total_count,
         total_pages=-(-total_count // request.limit),
     )
+
+
+async def find_stretch(
+    document: type[AgoraDocument],
+    query: Mapping[str, Any],
+    fields: Mapping[str, Any] | None = None,
+    *,
+    listing: str,
+    cursors: "CursorCodec",
+    cursor: str | None = None,
+    limit: int = 20,
+    direction: int = -1,
+) -> tuple[list[dict[str, Any]], str | None]:
+    """The rows of one stretch of a list that is sorted by id, newest first unless `direction` is 1, and the cursor of the next.
+
+    `listing` names the list and whatever narrows it: a cursor is good for that alone. One command. Raises InvalidCursorError and
+    InvalidPageError.
+    """
+    PageRequest(limit=limit)
+    if cursor is not None:
+        (last_id,) = cursors.decode(listing, cursor)
+        query = {**query, "_id": {"$gt" if direction > 0 else "$lt": last_id}}
+    rows = await document.find_rows(query, fields, sort=[("_id", direction)], limit=limit + 1)
+    shown = rows[:limit]
+    return shown, cursors.encode(listing, shown[-1]["_id"]) if len(rows) > limit else None
 
 
 class CursorCodec:

@@ -16,7 +16,7 @@ from services.blog.comment_states import CommentNotFoundError
 from services.blog.reading import get_published_post
 from services.errors import NotFoundError, RuleViolatedError
 from services.events import EventService
-from services.pagination import CursorCodec, CursorPage, PageRequest
+from services.pagination import CursorCodec, CursorPage, PageRequest, find_stretch
 from services.relations import add_relation, move_counter, remove_relation
 from services.users.permissions import Viewer
 
@@ -184,16 +184,11 @@ async def _list_people(
 ) -> CursorPage[AuthorName]:
     PageRequest(limit=limit)
     person = await _active_person(username)
-    listing = f"{of}:{person['_id']}"
-    query: dict[str, Any] = {of: person["_id"]}
-    if cursor:
-        query["_id"] = {"$lt": cursors.decode(listing, cursor)[0]}
-    rows = await Follow.find_rows(query, {other: 1}, sort=[("_id", -1)], limit=limit + 1)
-    shown, follow = rows[:limit], len(rows) > limit
-    people = await _people([row[other] for row in shown])
-    return CursorPage[AuthorName].model_construct(
-        items=people, next_cursor=cursors.encode(listing, shown[-1]["_id"]) if follow else None
+    rows, next_cursor = await find_stretch(
+        Follow, {of: person["_id"]}, {other: 1}, listing=f"{of}:{person['_id']}", cursors=cursors, cursor=cursor, limit=limit
     )
+    people = await _people([row[other] for row in rows])
+    return CursorPage[AuthorName].model_construct(items=people, next_cursor=next_cursor)
 
 
 async def _people(ids: Sequence[PydanticObjectId]) -> list[AuthorName]:

@@ -9,7 +9,7 @@ from models.database import DuplicateKeyError, Session, start_again
 from models.ecommerce.customer_reads import PointsEntryRead, PointsRead
 from models.ecommerce.customers import Customer, LoyaltyEntry
 from models.money import Money, digits_of
-from services.pagination import CursorCodec, PageRequest
+from services.pagination import CursorCodec, PageRequest, find_stretch
 from services.settings import Settings
 from services.users.permissions import Viewer
 
@@ -30,13 +30,11 @@ class LoyaltyService:
         customer = await Customer.find_row({"user_id": viewer.user_id}, {"points_balance": 1})
         if customer is None:
             return PointsRead(balance=0, items=[], next_cursor=None)
-        listing = f"points:{customer['_id']}"
         query: dict[str, Any] = {"customer_id": customer["_id"]}
-        if cursor is not None:
-            query["_id"] = {"$lt": cursors.decode(listing, cursor)[0]}
-        rows = await LoyaltyEntry.find_rows(query, sort=[("_id", -1)], limit=limit + 1)
-        items = [PointsEntryRead.model_validate({**row, "id": row["_id"]}) for row in rows[:limit]]
-        next_cursor = cursors.encode(listing, items[-1].id) if len(rows) > limit else None
+        rows, next_cursor = await find_stretch(
+            LoyaltyEntry, query, listing=f"points:{customer['_id']}", cursors=cursors, cursor=cursor, limit=limit
+        )
+        items = [PointsEntryRead.model_validate({**row, "id": row["_id"]}) for row in rows]
         return PointsRead(balance=customer["points_balance"], items=items, next_cursor=next_cursor)
 
 

@@ -18,7 +18,7 @@ from services.blog.reading import author_names
 from services.errors import ConflictError, NotFoundError, PreconditionError, RuleViolatedError
 from services.events import EventService
 from services.markdown import render_comment
-from services.pagination import CursorCodec, CursorPage, Page, PageRequest, page_of
+from services.pagination import CursorCodec, CursorPage, Page, PageRequest, find_stretch, page_of
 from services.relations import add_relation, move_counter, remove_relation
 from services.users.permissions import Permission, Viewer
 
@@ -374,14 +374,10 @@ async def _set_vote(review_id: PydanticObjectId, viewer: Viewer, *, wanted: bool
 async def _stretch(
     query: Row, listing: str, direction: int, cursors: CursorCodec, cursor: str | None, limit: int
 ) -> CursorPage[ReviewRead]:
-    PageRequest(limit=limit)
-    if cursor:
-        query["_id"] = {"$gt" if direction > 0 else "$lt": cursors.decode(listing, cursor)[0]}
-    rows = await Review.find_rows(query, sort=[("_id", direction)], limit=limit + 1)
-    shown = rows[:limit]
-    return CursorPage[ReviewRead].model_construct(
-        items=await _reads(shown), next_cursor=cursors.encode(listing, shown[-1]["_id"]) if len(rows) > limit else None
+    rows, next_cursor = await find_stretch(
+        Review, query, listing=listing, cursors=cursors, cursor=cursor, limit=limit, direction=direction
     )
+    return CursorPage[ReviewRead].model_construct(items=await _reads(rows), next_cursor=next_cursor)
 
 
 async def _read(review: Review) -> ReviewRead:

@@ -24,7 +24,7 @@ from models.inventory.stock import Reservation, ReservationStatus, StockLevel, S
 from models.money import Money
 from services.heavy import heavy_work
 from services.inventory.levels import load_level, to_level_read
-from services.pagination import CursorCodec, CursorPage, PageRequest
+from services.pagination import CursorCodec, CursorPage, PageRequest, find_stretch
 from services.users.permissions import Permission, Viewer
 
 RECENT = 20
@@ -53,12 +53,15 @@ class HistoryService:
         PageRequest(limit=limit)
         named = {"variant_id": variant_id, "location_id": location_id, "reference": reference}
         query: dict[str, Any] = {field: value for field, value in named.items() if value is not None}
-        listing = f"movements:{variant_id}:{location_id}:{reference}"
-        if cursor:
-            query["_id"] = {"$lt": cursors.decode(listing, cursor)[0]}
-        rows = await StockMovement.find_rows(query, sort=[("_id", -1)], limit=limit + 1)
-        next_cursor = cursors.encode(listing, rows[limit - 1]["_id"]) if len(rows) > limit else None
-        return CursorPage[MovementRead](items=[_to_movement(row) for row in rows[:limit]], next_cursor=next_cursor)
+        rows, next_cursor = await find_stretch(
+            StockMovement,
+            query,
+            listing=f"movements:{variant_id}:{location_id}:{reference}",
+            cursors=cursors,
+            cursor=cursor,
+            limit=limit,
+        )
+        return CursorPage[MovementRead](items=[_to_movement(row) for row in rows], next_cursor=next_cursor)
 
     @staticmethod
     async def explain_level(level_id: PydanticObjectId, *, viewer: Viewer) -> LevelExplanation:

@@ -11,7 +11,7 @@ from models.fraud import FraudReview, FraudReviewRead, FraudReviewState
 from models.payments import Payment, PaymentState
 from services.audit import AuditService
 from services.errors import InvalidStateError, NotFoundError
-from services.pagination import CursorCodec, CursorPage
+from services.pagination import CursorCodec, CursorPage, find_stretch
 from services.payments.charging import send_charge, sent
 from services.payments.gateways import Gateways
 from services.payments.listeners import PaymentListener
@@ -55,13 +55,10 @@ class FraudReviewService:
         """Reviews of one state, newest first. Raises InvalidCursorError."""
         viewer.require(Permission.MANAGE_PAYMENTS)
         query: dict[str, Any] = {"state": state}
-        listing = f"fraud_reviews:{state}"
-        if cursor is not None:
-            (last_id,) = cursors.decode(listing, cursor)
-            query["_id"] = {"$lt": last_id}
-        rows = await FraudReview.find_rows(query, sort=[("_id", -1)], limit=limit + 1)
-        items = [_read(FraudReview.from_row(row)) for row in rows[:limit]]
-        next_cursor = cursors.encode(listing, items[-1].id) if len(rows) > limit else None
+        rows, next_cursor = await find_stretch(
+            FraudReview, query, listing=f"fraud_reviews:{state}", cursors=cursors, cursor=cursor, limit=limit
+        )
+        items = [_read(FraudReview.from_row(row)) for row in rows]
         return CursorPage[FraudReviewRead](items=items, next_cursor=next_cursor)
 
     @staticmethod

@@ -12,7 +12,7 @@ from models.base import now as present
 from models.database import DuplicateKeyError, Session, run_transaction
 from models.users import DeviceLock, LoginRecord, LoginRecordRead, User
 from services.errors import UnauthenticatedError
-from services.pagination import CursorCodec, CursorPage
+from services.pagination import CursorCodec, CursorPage, find_stretch
 from services.ratelimits import RateLimitService, RatePolicy
 from services.settings import Settings
 from services.users.identity import InvalidEmailError, InvalidUsernameError, normalize_email, normalize_username
@@ -103,13 +103,10 @@ class LoginService:
     ) -> CursorPage[LoginRecordRead]:
         """The viewer's own login history of 90 days, newest first, failures included. Raises InvalidCursorError."""
         query: dict[str, Any] = {"user_id": viewer.user_id}
-        listing = f"logins:{viewer.user_id}"
-        if cursor is not None:
-            (last_id,) = cursors.decode(listing, cursor)
-            query["_id"] = {"$lt": last_id}
-        rows = await LoginRecord.find_rows(query, sort=[("_id", -1)], limit=limit + 1)
-        items = [LoginRecordRead.model_validate({"has_locked": False, **row, "id": row["_id"]}) for row in rows[:limit]]
-        next_cursor = cursors.encode(listing, items[-1].id) if len(rows) > limit else None
+        rows, next_cursor = await find_stretch(
+            LoginRecord, query, listing=f"logins:{viewer.user_id}", cursors=cursors, cursor=cursor, limit=limit
+        )
+        items = [LoginRecordRead.model_validate({"has_locked": False, **row, "id": row["_id"]}) for row in rows]
         return CursorPage[LoginRecordRead](items=items, next_cursor=next_cursor)
 
 

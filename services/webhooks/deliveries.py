@@ -23,7 +23,7 @@ from models.webhooks import (
     WebhookEndpoint,
 )
 from services.errors import InvalidStateError, NotFoundError
-from services.pagination import CursorCodec, CursorPage
+from services.pagination import CursorCodec, CursorPage, find_stretch
 from services.settings import Settings
 from services.users.permissions import Permission, Viewer
 from services.webhooks.endpoints import OFF, find_endpoint, switch_off
@@ -113,13 +113,16 @@ class WebhookDeliveryService:
         viewer.require(Permission.MANAGE_WEBHOOKS)
         await find_endpoint(endpoint_id)
         query: dict[str, Any] = {"endpoint_id": endpoint_id, **({"state": state} if state else {})}
-        listing = f"webhook:{endpoint_id}:{state}"
-        if cursor is not None:
-            (last_id,) = cursors.decode(listing, cursor)
-            query["_id"] = {"$lt": last_id}
-        rows = await WebhookDelivery.find_rows(query, {"body": 0, "attempts": 0}, sort=[("_id", -1)], limit=limit + 1)
-        items = [WebhookDeliverySummary.model_validate(_told(row)) for row in rows[:limit]]
-        next_cursor = cursors.encode(listing, items[-1].id) if len(rows) > limit else None
+        rows, next_cursor = await find_stretch(
+            WebhookDelivery,
+            query,
+            {"body": 0, "attempts": 0},
+            listing=f"webhook:{endpoint_id}:{state}",
+            cursors=cursors,
+            cursor=cursor,
+            limit=limit,
+        )
+        items = [WebhookDeliverySummary.model_validate(_told(row)) for row in rows]
         return CursorPage[WebhookDeliverySummary](items=items, next_cursor=next_cursor)
 
     @staticmethod

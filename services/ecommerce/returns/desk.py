@@ -30,12 +30,11 @@ from services.ecommerce.returns.moves import (
     move_return,
     noted,
     order_of_return,
-    stretch,
     to_staff_return,
 )
 from services.ecommerce.returns.pieces import ReceivedPart, received_lines
 from services.inventory.reservations import ReservationService
-from services.pagination import CursorCodec, CursorPage
+from services.pagination import CursorCodec, CursorPage, find_stretch
 from services.users.permissions import Permission, Viewer
 
 
@@ -52,7 +51,15 @@ class ReturnDeskService:
     ) -> CursorPage[StaffReturn]:
         """Everybody's returns of a status, oldest first. Raises PermissionDeniedError, InvalidCursorError."""
         viewer.require(Permission.MANAGE_ORDERS)
-        rows, next_cursor = await stretch({"status": status}, f"return_queue:{status}", 1, cursors, cursor, limit)
+        rows, next_cursor = await find_stretch(
+            ReturnRequest,
+            {"status": status},
+            listing=f"return_queue:{status}",
+            cursors=cursors,
+            cursor=cursor,
+            limit=limit,
+            direction=1,
+        )
         items = [to_staff_return(ReturnRequest.from_row(row)) for row in rows]
         return CursorPage[StaffReturn].model_construct(items=items, next_cursor=next_cursor)
 

@@ -19,7 +19,6 @@ from services.ecommerce.orders.reading import OrderAccess
 from services.ecommerce.orders.transitions import change_order
 from services.errors import InvalidStateError, NotFoundError, RuleViolatedError
 from services.events import EventService
-from services.pagination import CursorCodec, PageRequest
 from services.users.permissions import Viewer
 
 
@@ -171,14 +170,3 @@ async def record_return(type: EventType, request: ReturnRequest, viewer: Viewer 
     }
     actor_id = viewer.user_id if viewer else None
     await EventService.record(session, type, f"return:{request.id}", actor_id=actor_id, payload=payload)
-
-
-async def stretch(
-    query: dict[str, Any], listing: str, direction: int, cursors: CursorCodec, cursor: str | None, limit: int
-) -> tuple[list[dict[str, Any]], str | None]:
-    PageRequest(limit=limit)
-    if cursor:
-        query["_id"] = {"$gt" if direction > 0 else "$lt": cursors.decode(listing, cursor)[0]}
-    rows = await ReturnRequest.find_rows(query, sort=[("_id", direction)], limit=limit + 1)
-    shown = rows[:limit]
-    return shown, cursors.encode(listing, shown[-1]["_id"]) if len(rows) > limit else None

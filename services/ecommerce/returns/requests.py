@@ -22,11 +22,10 @@ from services.ecommerce.returns.moves import (
     load_return,
     record_return,
     speak_of,
-    stretch,
     to_return,
 )
 from services.ecommerce.returns.pieces import ReturnPart, check_window, requested_lines
-from services.pagination import CursorCodec, CursorPage
+from services.pagination import CursorCodec, CursorPage, find_stretch
 from services.sequences import SequenceService
 from services.settings import Settings
 from services.users.permissions import Viewer
@@ -92,7 +91,15 @@ class ReturnService:
         *, viewer: Viewer, cursors: CursorCodec, cursor: str | None = None, limit: int = 20
     ) -> CursorPage[ReturnRead]:
         """The viewer's returns, newest first. Raises InvalidCursorError."""
-        rows, next_cursor = await stretch({"user_id": viewer.user_id}, f"returns:{viewer.user_id}", -1, cursors, cursor, limit)
+        rows, next_cursor = await find_stretch(
+            ReturnRequest,
+            {"user_id": viewer.user_id},
+            listing=f"returns:{viewer.user_id}",
+            cursors=cursors,
+            cursor=cursor,
+            limit=limit,
+            direction=-1,
+        )
         return CursorPage[ReturnRead].model_construct(items=[to_return(row) for row in rows], next_cursor=next_cursor)
 
     @staticmethod
