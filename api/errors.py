@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from models.database import DatabaseUnavailableError, PyMongoError, is_unavailable
+from models.database import DatabaseUnavailableError, PyMongoError, is_overtaken, is_unavailable
 from services.errors import (
     AppError,
     ConflictError,
@@ -116,6 +116,10 @@ def problem_for(scope: Any, error: Exception) -> Response:
         log.warning("database_unavailable", reason=type(error).__name__)
         detail = "The database cannot be reached right now."
         return problem(scope, 503, "database_unavailable", detail, headers={"Retry-After": "2"})
+    if is_overtaken(error):
+        log.warning("transaction_overtaken", path=scope["path"])
+        detail = "Too many changed this at once: try again in a moment."
+        return problem(scope, 503, "too_much_at_once", detail, headers={"Retry-After": "1"})
     log.error("unexpected_error", exc_info=error)
     return problem(scope, 500, "internal_error", "Something went wrong on our side.")
 

@@ -22,7 +22,7 @@ Reads of single things carry an `ETag`; send it back as `If-None-Match`, or as `
 _ALWAYS = {
     422: "`malformed_input`: the request is not well formed; `errors` says where",
     429: "`rate_limited`: too many requests; `Retry-After` says when to come back",
-    503: "`database_unavailable`: try again in a moment; `Retry-After` says when",
+    503: "`database_unavailable` or `too_much_at_once`: try again in a moment; `Retry-After` says when",
 }
 _WITH_BODY = {
     400: "`malformed_body`: the body is not JSON",

@@ -37,6 +37,7 @@ __all__ = [
     "duplicate_index",
     "heed_cancellation",
     "in_transaction",
+    "is_overtaken",
     "is_unavailable",
     "run_transaction",
     "start_again",
@@ -149,6 +150,11 @@ def is_unavailable(error: BaseException) -> bool:
     return isinstance(error, PyMongoError) and error.timeout
 
 
+def is_overtaken(error: BaseException) -> bool:
+    """True for a transaction that lost to others again and again until its time was over: it may be tried once more."""
+    return isinstance(error, PyMongoError) and error.has_error_label("TransientTransactionError")
+
+
 def heed_cancellation() -> None:
     """Raise CancelledError if the running task was asked to end.
 
@@ -257,7 +263,7 @@ def _starts_again(error: BaseException, elapsed: float) -> bool:
         return False
     if is_unavailable(error):
         return elapsed < _UNREACHABLE_SECONDS
-    return error.has_error_label("TransientTransactionError") and elapsed < _TRANSACTION_SECONDS
+    return is_overtaken(error) and elapsed < _TRANSACTION_SECONDS
 
 
 async def _commit(session: Session) -> bool:

@@ -11,7 +11,9 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.client import client_info
 from api.errors import STATUS_BY_FAMILY, status_of
-from models.database import Database
+from models.blog.taxonomy import Category
+from models.database import Database, start_again
+from models.users import Role
 from services.errors import AppError, UnavailableError
 from services.indexes import DriftKind, IndexService
 from services.settings import Settings
@@ -72,6 +74,24 @@ class TestHealth:
 
 
 class TestProblems:
+    async def test_transaction_that_was_overtaken_too_often_may_be_tried_again(
+        self, client: httpx2.AsyncClient, as_role: SignIn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """When many collide for long, the caller is told to come back, not that something broke."""
+        headers = await as_role(Role.EDITOR)
+        monkeypatch.setattr("models.database._TRANSACTION_SECONDS", 0.0)
+
+        async def lose(*_: object, **__: object) -> None:
+            raise start_again("somebody else was faster")
+
+        monkeypatch.setattr("services.events.EventService.record", lose)
+
+        answer = await client.post("/api/v1/blog/categories", json={"name": "Contended"}, headers=headers)
+
+        assert (answer.status_code, answer.json()["code"]) == (503, "too_much_at_once")
+        assert answer.headers["Retry-After"] == "1"
+        assert await Category.find_rows({}) == []
+
     async def test_unknown_path(self, client: httpx2.AsyncClient) -> None:
         answer = await client.get("/api/v1/nothing", headers={"X-Request-ID": "from-the-caller"})
 
