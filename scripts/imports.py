@@ -87,10 +87,15 @@ async def report(run: ImportRun, console: Console) -> int:
 async def _show_failures(run: ImportRun, console: Console) -> None:
     table = Table("line", "", "why", title="Dead letters")
     for row in await ImportFailure.find_rows({"run_id": run.id}, sort=[("number", 1)], limit=SHOWN):
-        table.add_row(str(row["line"]), row["kind"], escape(row["reason"]))
+        table.add_row(str(row["line"]), row["kind"], escape(printable(row["reason"])))
     console.print(table)
     if run.failures_count > SHOWN:
         console.print(f"The first {SHOWN} of {run.failures_count:,}: GET /api/v1/imports/{run.id}/failures has them all.")
+
+
+def printable(text: str) -> str:
+    """The text without what would command the terminal: it quotes a stranger's file."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 if __name__ == "__main__":

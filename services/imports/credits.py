@@ -21,8 +21,9 @@ from models.payments import Payment, PaymentState, Refund, RefundState
 from services.ecommerce.customers import CustomerService
 from services.ecommerce.orders.effects import move_sales
 from services.ecommerce.orders.transitions import change_order
-from services.imports.invoices import GATEWAY, REASON, SOURCE, InvoiceTerms, dated_id, source_key_of
+from services.imports.invoices import REASON, SOURCE, InvoiceTerms, dated_id, source_key_of
 from services.imports.retail import RetailDocument, RetailLine, product_sku
+from services.payments.offline import IMPORTED
 
 _CANDIDATES = 200  # of a customer's imported orders, the latest first
 
@@ -192,7 +193,7 @@ def _refund_of(order: Order, document: RetailDocument, key: str, moment: datetim
         id=dated_id(moment, f"refund:{key}"),
         payment_id=order.payment_id,
         subject=f"order:{order.id}",
-        gateway=GATEWAY,
+        gateway=IMPORTED,
         key=f"import:{key}",
         amount=amount,
         reason=f"credit note {document.number}",

@@ -33,10 +33,9 @@ from models.payments import Payment, PaymentState
 from services.ecommerce.customers import key_of_customer
 from services.ecommerce.orders.effects import count_purchase, order_owner
 from services.imports.retail import RetailDocument, RetailLine, product_sku
+from services.payments.offline import IMPORTED
 from services.settings import Settings
 
-GATEWAY = "import"
-"""Under this name are payments that no gateway here took part in."""
 SOURCE = "import"
 REASON = "imported"
 
@@ -250,7 +249,7 @@ def _payment_of(order: Order, document: RetailDocument) -> Payment | None:
         customer_key=key_of_customer(order.customer_id) if order.customer_id else "",
         amount=total,
         method=order.payment_method.value,
-        gateway=GATEWAY,
+        gateway=IMPORTED,
         country=document.country,
         state=PaymentState.CAPTURED,
         captured=total.amount,

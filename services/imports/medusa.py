@@ -28,7 +28,7 @@ from services.imports.values import (
     money_of,
     name_of,
     sku_of,
-    whole_of,
+    stock_of,
 )
 
 COLUMNS = frozenset({"product handle", "product title", "variant title"})
@@ -78,7 +78,7 @@ def read_product(group: RowGroup, terms: ReadingTerms) -> SourceProduct:
         source_key=f"medusa:{group.key}",
         row=head,
         draft=draft,
-        category_path=[name_of(step) for step in head["product category 1 name"].split(">") if step.strip()],
+        category_path=[name_of(step) for step in head["product category 1 name"].split(">") if name_of(step)],
         attribute_names=names,
         opening={unit["sku"]: unit["stock"] for unit in units if unit["stock"]},
         left_out=left_out,
@@ -109,7 +109,7 @@ def _unit(
         options[cut(name_of(row[column]), 50)] = cut(name_of(row[column.removesuffix("name") + "value"]), 100)
     is_tracked = not row["variant manage inventory"] or is_true(row["variant manage inventory"])
     quantity = row["variant inventory quantity"]
-    stock = whole_of(quantity, what="inventory quantity") if quantity and is_tracked else 0
+    stock = stock_of(quantity) if quantity and is_tracked else 0
     return {
         "sku": sku_of(row["variant sku"])
         or sku_of(row["variant id"])
@@ -122,7 +122,7 @@ def _unit(
         "dimensions": _dimensions(row, "variant") or _dimensions(head, "product"),
         "track_inventory": is_tracked,
         "allow_backorder": is_true(row["variant allow backorder"]),
-        "stock": max(0, stock),
+        "stock": stock,
     }
 
 

@@ -19,7 +19,9 @@ COLUMNS_TWO = REQUIRED | {"invoice", "price", "customer id"}
 """The same data set was published twice, under different names of its columns."""
 
 LOCAL = ZoneInfo("Europe/London")
+_EARLIEST = 1971  # ids hold no time before 1970
 MAX_PIECES = 1_000_000
+MAX_LINE = 10**11  # minor units; five thousand of them are an amount of money still
 SHIPPING_CODES = frozenset({"POST", "DOT", "C2"})
 DISCOUNT_CODES = frozenset({"D"})
 _CHARGES = frozenset({"M", "S", "BANK CHARGES", "AMAZONFEE", "CRUK"})
@@ -98,7 +100,7 @@ def read_document(group: RowGroup, terms: ReadingTerms) -> RetailDocument:
         row=head,
         is_credit=group.key.startswith("C"),
         customer=_customer(head),
-        placed_at=_moment(head["invoicedate"]),
+        placed_at=_moment(head["invoicedate"], terms.now),
         country=_COUNTRIES.get(name_of(head["country"]).upper()),
     )
     for row in group.rows:
@@ -137,6 +139,8 @@ def _enter(document: RetailDocument, row: SourceRow, currency: str) -> None:
         raise RefusedRowError(f"{code} at {row['unitprice'] or row['price']} is bookkeeping and no sale")
     if not quantity or abs(quantity) > MAX_PIECES:
         raise RefusedRowError(f"the quantity {quantity} is none that can be sold")
+    if price.amount * abs(quantity) > MAX_LINE:
+        raise RefusedRowError(f"{quantity} at {price} are more than a line can come to")
     line = RetailLine(row, code, name or code, abs(quantity), price)
     if document.is_credit:
         if quantity > 0:
@@ -167,11 +171,14 @@ def _customer(row: SourceRow) -> str | None:
     return cut(text.removesuffix(".0"), 40) or None
 
 
-def _moment(text: str) -> datetime:
+def _moment(text: str, now: datetime) -> datetime:
     """The time in UTC of a local time. Of an hour that came twice it is the first. Raises RefusedRowError."""
     for form in _FORMS:
         try:
-            return datetime.strptime(text, form).replace(tzinfo=LOCAL).astimezone(UTC)
+            moment = datetime.strptime(text, form).replace(tzinfo=LOCAL)
         except ValueError:
             continue
+        if not (moment.year >= _EARLIEST and moment <= now):
+            raise RefusedRowError(f"the time {text} is none at which something was sold")
+        return moment.astimezone(UTC)
     raise RefusedRowError(f"the time {cut(text, 40) or '(none)'} is not one like 12/1/2010 8:26")

@@ -27,7 +27,7 @@ from services.imports.values import (
     name_of,
     sku_of,
     split_list,
-    whole_of,
+    stock_of,
 )
 from services.slugs import slug_of
 
@@ -107,7 +107,7 @@ def _unit(
     cost = row["cost per item"]
     image = images_of([(row, row["variant image"], "")], left_out)
     tracker = row["variant inventory tracker"]
-    stock = whole_of(row["variant inventory qty"], what="inventory quantity") if row["variant inventory qty"] else 0
+    stock = stock_of(row["variant inventory qty"]) if tracker and row["variant inventory qty"] else 0
     # A SKU that is made up must be the same the next time, whatever the order of the rows: it follows from the options.
     made_up = slug_of("-".join([handle, *options.values()]), max_length=64)
     return {
@@ -121,6 +121,6 @@ def _unit(
         "image_url": image[0]["url"] if image else None,
         "track_inventory": bool(tracker),
         "allow_backorder": row["variant inventory policy"] == "continue",
-        "stock": max(0, stock) if tracker else 0,
+        "stock": stock,
         "needs": not row["variant requires shipping"] or is_true(row["variant requires shipping"]),
     }

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.money import Money, digits_of
 from models.weblinks import WebLink
+from services.inventory.stock import MAX_QUANTITY
 
 _GRAMS = {
     "kg": Decimal(1000),
@@ -50,6 +51,14 @@ def whole_of(text: str, *, what: str) -> int:
     if number != int(number):
         raise RefusedRowError(f"the {what} {text} is no whole number")
     return int(number)
+
+
+def stock_of(text: str) -> int:
+    """Pieces in stock; none for a negative number, which is what was sold without having it. Raises RefusedRowError."""
+    pieces = whole_of(text, what="stock")
+    if pieces > MAX_QUANTITY:
+        raise RefusedRowError(f"a stock of {pieces} is more than can be entered")
+    return max(0, pieces)
 
 
 def unit_of(column: str, default: str) -> str:

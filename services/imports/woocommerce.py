@@ -32,9 +32,9 @@ from services.imports.values import (
     name_of,
     sku_of,
     split_list,
+    stock_of,
     unit_of,
     web_link,
-    whole_of,
 )
 
 COLUMNS = frozenset({"type", "sku", "name", "regular price", "published"})
@@ -78,10 +78,10 @@ def read_product(group: RowGroup, terms: ReadingTerms) -> SourceProduct:
         units = [_unit(head, terms, option_names=[], parent=head, left_out=left_out)]
         if is_external:
             units[0] |= {"is_active": False}  # bought elsewhere
-    paths = [[name_of(step) for step in path.split(">")] for path in split_list(head["categories"])]
+    paths = [[name_of(step) for step in path.split(">") if name_of(step)] for path in split_list(head["categories"])]
     # A product has one category here, the deepest it names; what lies elsewhere in the tree is told by tags.
     path: Sequence[str] = max(paths, key=len, default=[])
-    elsewhere = [other[-1] for other in paths if other != path[: len(other)]]
+    elsewhere = [other[-1] for other in paths if other and other != path[: len(other)]]
     drafts, names = attributes_of(attributes, head, left_out)
     images = images_of([(head, url, "") for url in _urls(head["images"])], left_out)
     is_digital = any({"downloadable", "virtual"} & set(split_list(row["type"])) for row in heads)
@@ -198,7 +198,7 @@ def _stock(row: SourceRow, left_out: list[Trouble]) -> tuple[bool, int]:
         left_out.append(Trouble(row, "its stock is counted together with its parent's, which cannot be told apart here"))
         return False, 0
     if text:
-        return True, max(0, whole_of(text, what="stock"))
+        return True, stock_of(text)
     is_virtual = "virtual" in split_list(row["type"])
     return not (is_true(row["in stock?"]) or row["in stock?"] == "backorder" or is_virtual), 0
 

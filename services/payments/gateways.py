@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from services.errors import RuleViolatedError
-from services.payments.offline import OFFLINE, OfflineGateway
+from services.payments.offline import IMPORTED, OFFLINE, ImportedGateway, OfflineGateway
 from services.payments.port import Gateway
 from services.payments.sandbox import SandboxGateway
 from services.payments.stripe_gateway import StripeGateway
@@ -41,7 +41,7 @@ class Gateways:
 
     def __init__(self, gateways: Iterable[Gateway], *, default: str | None = None) -> None:
         self._by_name: dict[str, Gateway] = {}
-        for gateway in [OfflineGateway(), *gateways]:
+        for gateway in [OfflineGateway(), ImportedGateway(), *gateways]:
             self.add(gateway)
         self._default = default
 
@@ -51,8 +51,8 @@ class Gateways:
 
     @property
     def names(self) -> list[str]:
-        """Of all gateways, without the one that is none."""
-        return [name for name in self._by_name if name != OFFLINE]
+        """Of all gateways, without those that are none."""
+        return [name for name in self._by_name if name not in (OFFLINE, IMPORTED)]
 
     def has(self, name: str) -> bool:
         return name in self._by_name

@@ -19,6 +19,7 @@ from services.payments.port import (
 )
 
 OFFLINE = "offline"
+IMPORTED = "import"
 
 
 class OfflineGateway:
@@ -53,3 +54,9 @@ class OfflineGateway:
 
     async def close(self) -> None:
         return None
+
+
+class ImportedGateway(OfflineGateway):
+    """Of payments that were made elsewhere and imported: what is given back of them is given back by hand."""
+
+    name = IMPORTED

@@ -76,6 +76,10 @@ class TestReadDocument:
             ("1,,LANTERN,1,12/1/2010 8:26,1,1,France", "line 3: it has no stock code"),
             ("1,B,Adjust bad debt,1,12/1/2010 8:26,-11062.06,1,France", "line 3: B at -11062.06 is bookkeeping and no sale"),
             ("1,85123A,LANTERN,1,12/1/2010 8:26,1,2,France", "line 3 is for another customer"),
+            (
+                "1,85123A,LANTERN,1000000,12/1/2010 8:26,1000.01,1,France",
+                "line 3: 1000000 at 1000.01 GBP are more than a line can come to",
+            ),
             ("1,D,Discount,-1,12/1/2010 8:26,2.01,1,France", "more is taken off than its goods cost"),
         ],
     )
@@ -89,6 +93,9 @@ class TestReadDocument:
     def test_times_that_are_none_and_pieces_in_a_credit_note_are_refused(self) -> None:
         with pytest.raises(RefusedRowError, match="the time 13/13/2010 8:26 is not one like"):
             read("1,85048,GLASS,1,13/13/2010 8:26,2,1,France")
+        for moment in ("1/1/1900 0:00", "11/22/2026 8:26"):
+            with pytest.raises(RefusedRowError, match="none at which something was sold"):
+                read(f"1,85048,GLASS,1,{moment},2,1,France")
         with pytest.raises(RefusedRowError, match="its quantities are below zero"):
             read("C1,85048,GLASS,1,12/1/2010 8:26,2,1,France")
 

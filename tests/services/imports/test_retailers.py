@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.database import Database
+from models.database import Database, Session, run_transaction
 from models.ecommerce.catalog import Product
 from models.ecommerce.customers import Customer, LoyaltyEntry
 from models.ecommerce.orders import Order, OrderStatusHistory
@@ -16,9 +16,13 @@ from models.imports import ImportRun
 from models.inventory.stock import StockMovement
 from models.money import Money
 from models.payments import Payment, Refund
+from services.ecommerce.orders.settlement import OrderSettlement
 from services.imports import retailers
 from services.imports.invoices import write_invoice as really_write
+from services.payments.gateways import UnknownGatewayError, make_gateways
+from services.payments.refunds import RefundService
 from services.reconcile import ReconcileService
+from services.settings import Settings
 from tests.factories.catalog import create_product
 from tests.services.imports.conftest import Bring, counted, everything, letters, stored
 from tests.services.imports.tables import retail_file
@@ -156,6 +160,31 @@ class TestInvoices:
         assert [line.sku for line in order.lines] == ["71053"]
         assert await letters(run) == [("left_out", 4, "no product can be made of 99999: it has no price yet")]
         assert await no_drift()
+
+
+class TestPayments:
+    async def test_what_was_paid_elsewhere_is_given_back_by_hand_and_noted_here(self, bring: Bring, settings: Settings) -> None:
+        await bring(retail_file(LANTERN))
+        order = await order_of("536365")
+        payment_id = order.payment_id
+        assert payment_id is not None
+
+        async def ask(session: Session) -> Refund:
+            return await RefundService.request(session, payment_id=payment_id, amount=pounds(339), reason="broken", key="by hand")
+
+        refund = await run_transaction(ask)
+
+        done = await RefundService.execute(
+            refund.id, gateways=make_gateways(settings), listener=OrderSettlement(settings), settings=settings
+        )
+
+        assert done.state == "succeeded"
+        assert (await order_of("536365")).refunded == pounds(339)
+        assert await no_drift()
+
+    def test_nobody_pays_that_way_here(self, settings: Settings) -> None:
+        with pytest.raises(UnknownGatewayError):
+            make_gateways(settings).choose("card", "import")
 
 
 class TestCreditNotes:

@@ -15,6 +15,7 @@ from services.imports.values import (
     name_of,
     sku_of,
     split_list,
+    stock_of,
     web_link,
     whole_of,
 )
@@ -91,6 +92,9 @@ class TestMeasures:
 
     def test_pieces_are_whole(self) -> None:
         assert (whole_of("6.0", what="quantity"), whole_of("-12", what="quantity")) == (6, -12)
+        assert (stock_of("12"), stock_of("-3")) == (12, 0)
+        with pytest.raises(RefusedRowError, match="a stock of 1000001 is more than can be entered"):
+            stock_of("1000001")
         with pytest.raises(RefusedRowError, match=r"the quantity 1\.5 is no whole number"):
             whole_of("1.5", what="quantity")
 
