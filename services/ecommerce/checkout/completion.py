@@ -96,8 +96,6 @@ class CheckoutService:
         Raises what `place` raises, CartEmptyError, CartChangedError, UnknownGatewayError, UnknownMethodError, and
         PaymentDeclinedError, after which there is no order to speak of. An outcome that is not known yet is no error.
         """
-        if holder.viewer is not None and holder.guest is not None:
-            await CartService.merge(holder, settings=settings, now=now)
         placed = await find_placed(key) or await _place_cart(draft, holder, key, gateways, settings, now=now)
         if placed.payment is not None:
             await _execute(placed.payment, gateways=gateways, settings=settings, client_address=client_address, now=now)

@@ -16,7 +16,7 @@ from models.fraud import FraudReview
 from models.inventory.stock import StockLevel, StockMovement
 from models.money import Money
 from models.payments import Payment, PaymentState
-from services.ecommerce.carts import CartEmptyError, CartHolder, NotForSaleError
+from services.ecommerce.carts import CartEmptyError, CartHolder, CartService, NotForSaleError
 from services.ecommerce.checkout.buyers import AddressNeededError, GuestEmailNeededError
 from services.ecommerce.checkout.completion import CheckoutService, OrderNotPayableError, PaymentDeclinedError
 from services.ecommerce.checkout.placement import CartChangedError, PaymentMethodNeededError, PriceChangedError
@@ -26,6 +26,7 @@ from services.ecommerce.orders.cancellation import CancellationService
 from services.ecommerce.orders.jobs import OrderJobService
 from services.ecommerce.orders.reading import OrderAccess, OrderNotFoundError, OrderService
 from services.ecommerce.orders.settlement import OrderSettlement
+from services.errors import AppError
 from services.inventory.reservations import OutOfStockError
 from services.payments.gateways import UnknownGatewayError
 from services.payments.payments import PaymentService
@@ -195,6 +196,22 @@ class TestPaid:
             with pytest.raises(OrderNotFoundError):
                 await OrderService.get_order(order.id, access=OrderAccess(None, token))
         assert await differences(till.gateway) == []
+
+    async def test_com_s9_guests_cart_joins_the_order_of_who_signed_in_as_it_was_shown(self, till: Till) -> None:
+        """The revision that the merged view showed is good for the checkout; any other is refused, and nothing is ordered."""
+        product, other = await create_stocked(), await create_stocked()
+        shopper = await create_shopper((product, 1))
+        await create_cart((other, 2))
+        holder = CartHolder(shopper.viewer, CART_TOKEN)
+        shown = await CartService.get(holder, settings=till.settings)
+
+        with pytest.raises(AppError):
+            await till.checkout(holder, cart_revision=shown.revision + 7)
+        assert await Order.find_rows({}) == []
+        order = (await till.checkout(holder, cart_revision=shown.revision)).order
+
+        assert {line.product_id: line.quantity for line in order.lines} == {product.id: 1, other.id: 2}
+        assert await differences() == []
 
 
 class TestRefused:
