@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from models.database import DatabaseUnavailableError
 from models.imports import ImportFailure, ImportFormat, ImportRun
 from scripts.connection import run_connected
 from services.imports.files import UnreadableFileError
@@ -44,6 +45,11 @@ def main(
                 )
         except UnreadableFileError as error:
             Console(stderr=True).print(escape(error.detail), soft_wrap=True)
+            return 1
+        except DatabaseUnavailableError:
+            Console(stderr=True).print(
+                "The database went away: import the file again, it completes what is missing.", soft_wrap=True
+            )
             return 1
         return await report(run, console)
 
