@@ -35,7 +35,7 @@ from services.ecommerce.orders.reading import (
 )
 from services.ecommerce.orders.settlement import OrderSettlement
 from services.ecommerce.orders.transitions import change_order
-from services.errors import InvalidStateError, RuleViolatedError
+from services.errors import AppError, InvalidStateError, RuleViolatedError
 from services.payments.gateways import Gateways
 from services.payments.payments import PaymentService
 from services.sequences import SequenceService
@@ -96,7 +96,15 @@ class CheckoutService:
         Raises what `place` raises, CartEmptyError, CartChangedError, UnknownGatewayError, UnknownMethodError, and
         PaymentDeclinedError, after which there is no order to speak of. An outcome that is not known yet is no error.
         """
-        placed = await find_placed(key) or await _place_cart(draft, holder, key, gateways, settings, now=now)
+        placed = await find_placed(key)
+        if placed is None:
+            try:
+                placed = await _place_cart(draft, holder, key, gateways, settings, now=now)
+            except AppError:
+                # What is missing may be what a twin of this request has taken meanwhile: its order is this one's, too.
+                placed = await find_placed(key)
+                if placed is None:
+                    raise
         if placed.payment is not None:
             await _execute(placed.payment, gateways=gateways, settings=settings, client_address=client_address, now=now)
         order = await _reload(placed.order.id)

@@ -224,7 +224,8 @@ class TestOnce:
 
         orders: list[Order] = await all_of(Order)
         assert [order.status for order in orders] == [OrderStatus.CONFIRMED]
-        assert {answer.order.id for answer in answers if isinstance(answer, CheckedOut)} == {orders[0].id}
+        # Also those who found the cart empty, because a twin had just taken everything out of it.
+        assert {answer.order.id for answer in answers} == {orders[0].id}
         assert len(till.gateway.charged) == len(await all_of(Payment)) == 1
         assert await differences(till.gateway) == []
 
