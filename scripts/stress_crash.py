@@ -33,6 +33,7 @@ from scripts.samples import DEMO_ACCOUNTS
 HEALTHY_SECONDS = 5.0
 START_SECONDS = 60.0
 WRITERS = 8
+AGORA = (sys.executable, "-m", "scripts.serve")
 
 console = Console()
 
@@ -72,7 +73,7 @@ class Victim:
     def start(self) -> None:
         with (self.folder / "agora.out").open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "scripts.serve", "--port", str(self.port)],
+                [*AGORA, "--port", str(self.port)],
                 env=self.environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -4,7 +4,6 @@ import ast
 import functools
 import importlib
 import pkgutil
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -31,25 +30,34 @@ HTTP_DECORATORS = tuple(f"router.{method}" for method in ("get", "post", "put", 
 PART_OF = {"auth": "users", "syndication": "blog"}
 
 
-@functools.cache
 def sources(*layers: str) -> dict[str, ast.Module]:
     """Every module of these layers by its path from the root."""
-    return {
-        str(path.relative_to(ROOT)): ast.parse(path.read_text(encoding="utf-8"))
-        for layer in layers or LAYERS
-        for path in sorted((ROOT / layer).rglob("*.py"))
-    }
+    return {path: tree for layer in layers or LAYERS for path, tree in sources_of(layer).items()}
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+@functools.cache
+def sources_of(layer: str) -> dict[str, ast.Module]:
+    paths = sorted((ROOT / layer).rglob("*.py"))
+    return {str(path.relative_to(ROOT)): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+
+
+@functools.cache
+def nodes(tree: ast.AST) -> list[ast.AST]:
+    return list(ast.walk(tree))
+
+
+@functools.cache
+def imported(tree: ast.AST) -> list[str]:
+    names: list[str] = []
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
+            names += (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            yield node.module or ""
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            yield from (ast.literal_eval(argument) for argument in node.args if isinstance(argument, ast.Constant))
+            names.append(node.module or "")
+        elif isinstance(node, ast.Call) and "import_module" in (getattr(node.func, "attr", ""), getattr(node.func, "id", "")):
+            names += (str(argument.value) for argument in node.args if isinstance(argument, ast.Constant))
+    return names
 
 
 def breaches(layers: tuple[str, ...], *, packages: set[str], outside: tuple[str, ...]) -> list[str]:
@@ -91,7 +99,7 @@ class TestImports:
             f"{path}:{node.lineno}: {name}"
             for path, tree in sources("models", "services", "api").items()
             if path != SEAM
-            for node in ast.walk(tree)
+            for node in nodes(tree)
             if isinstance(node, ast.Name | ast.Attribute)
             and (name := node.id if isinstance(node, ast.Name) else node.attr) in words
         ]
@@ -102,7 +110,7 @@ class TestImports:
         wrong = [
             f"{path}:{node.lineno}"
             for path, tree in sources().items()
-            for function in ast.walk(tree)
+            for function in nodes(tree)
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
             for node in ast.walk(function)
             if isinstance(node, ast.Import | ast.ImportFrom)
@@ -148,7 +156,7 @@ class TestServices:
     def test_services_are_namespaces_of_static_methods(self) -> None:
         wrong = []
         for path, tree in sources("services").items():
-            for kind in ast.walk(tree):
+            for kind in nodes(tree):
                 if not (isinstance(kind, ast.ClassDef) and kind.name.endswith("Service")):
                     continue
                 for member in kind.body:
@@ -165,7 +173,7 @@ class TestServices:
         wrong = [
             f"{path}:{method.lineno}: {kind.name}.{method.name}"
             for path, tree in sources("services").items()
-            for kind in ast.walk(tree)
+            for kind in nodes(tree)
             if isinstance(kind, ast.ClassDef) and kind.name.endswith("Service")
             for method in kind.body
             if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef) and len(method.args.args) > 3
@@ -176,7 +184,7 @@ class TestServices:
     def test_every_service_method_is_fully_typed_and_returns_no_loose_dictionary(self) -> None:
         wrong = []
         for path, tree in sources("services").items():
-            for kind in ast.walk(tree):
+            for kind in nodes(tree):
                 if not (isinstance(kind, ast.ClassDef) and kind.name.endswith("Service")):
                     continue
                 for method in kind.body:
@@ -193,7 +201,7 @@ class TestTime:
         """X-07 TRAP: `utcnow()` and naive `now()` in turns."""
         wrong = []
         for path, tree in sources().items():
-            for node in ast.walk(tree):
+            for node in nodes(tree):
                 if isinstance(node, ast.Attribute) and node.attr in ("utcnow", "utcfromtimestamp", "today"):
                     wrong.append(f"{path}:{node.lineno}")
                 if isinstance(node, ast.Call) and ast.unparse(node.func) in ("datetime.now", "datetime.datetime.now"):
@@ -211,7 +219,7 @@ class TestWrites:
         wrong = [
             f"{path}:{node.lineno}: {ast.unparse(node.func)}"
             for path, tree in sources("services", "api").items()
-            for node in ast.walk(tree)
+            for node in nodes(tree)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in whole
         ]
 
@@ -234,7 +242,7 @@ class TestWrites:
             f"{path}:{node.lineno}: {ast.unparse(node.func)}"
             for path, tree in sources("api").items()
             if path != "api/health.py"
-            for node in ast.walk(tree)
+            for node in nodes(tree)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in calls
         ]
 
@@ -246,7 +254,7 @@ class TestWrites:
             f"{path}:{node.lineno}"
             for path, tree in sources("api").items()
             if path.startswith("api/routes/")  # readiness looks at the database itself
-            for handler in ast.walk(tree)
+            for handler in nodes(tree)
             if isinstance(handler, ast.AsyncFunctionDef | ast.FunctionDef)
             if any(ast.unparse(decorator).startswith(HTTP_DECORATORS) for decorator in handler.decorator_list)
             for node in ast.walk(handler)

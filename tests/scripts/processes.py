@@ -24,9 +24,12 @@ def free_port() -> int:
 
 
 def environment(folder: Path, **over: str) -> dict[str, str]:
-    """What a script runs with: its own data folder, and nothing of Agora's from the outside."""
+    """What a script runs with: its own data folder, and nothing of Agora's from the outside.
+
+    The same programs start again and again, so what Python compiled is kept, whatever the outside says.
+    """
     outside = {key: value for key, value in os.environ.items() if not key.startswith(("AGORA_", "MONGODB_", "DATABASE_"))}
-    return {**outside, "AGORA_DATA": str(folder), "PYTHONPATH": str(ROOT), **over}
+    return {**outside, "AGORA_DATA": str(folder), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "", **over}
 
 
 def run_program(folder: Path, *arguments: str, **over: str) -> subprocess.CompletedProcess[str]:
@@ -37,7 +40,7 @@ def run_program(folder: Path, *arguments: str, **over: str) -> subprocess.Comple
     )
 
 
-def run_script(folder: Path, name: str, *arguments: str, **over: str) -> subprocess.CompletedProcess[str]:
+def run_script(folder: Path, name: str, *arguments: str, seconds: float = 60, **over: str) -> subprocess.CompletedProcess[str]:
     return run_program(folder, "-m", f"scripts.{name}", *arguments, **over)
 
 
