@@ -15,7 +15,7 @@ SOURCES := models services api scripts tests
 export AGORA_DATA := $(DATA)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help install run worker seed import demo test check format lint typecheck cov bench stress-crash stress-jobs stress-payments stress-races reconcile reconcile-payments indexes openapi fuzz clean
+.PHONY: help install run worker seed import demo test check format lint typecheck cov bench stress-crash stress-checkout stress-jobs stress-payments stress-races reconcile reconcile-payments indexes openapi fuzz clean
 
 help: ## list the commands
 	@echo "make COMMAND [LANE=pymongo|motor] [PORT=8000] [DATA=.agora] [PYTHON=python3]"
@@ -84,6 +84,9 @@ stress-jobs: $(DEV) ## kill workers while they send 1,000 webhooks; each must ar
 
 stress-races: $(DEV) ## every race with SEEDS=50 seeds, thousands of random lives (IN=tests/services)
 	@AGORA_RACE_SEEDS=$(or $(SEEDS),50) HYPOTHESIS_PROFILE=thorough exec $(PY) -m pytest -o faulthandler_timeout=0 $(or $(IN),tests/services)
+
+stress-checkout: $(DEV) ## kill database, application and worker while 200 people buy, ROUNDS=20 times; then account for everything
+	@exec $(PY) -m scripts.stress_checkout --rounds $(or $(ROUNDS),20)
 
 stress-payments: $(DEV) ## payments in full: 200 lost answers, 50 seeds of each race, 500 random lives
 	@$(MAKE) --no-print-directory stress-races IN=tests/services/payments

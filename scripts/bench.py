@@ -70,7 +70,7 @@ class Program:
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -79,7 +79,7 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _started(target: str, settings: Settings, ready_path: str, *, factory: bool) -> Iterator[Program]:
-    port = _free_port()
+    port = free_port()
     environment = {
         **os.environ,
         "MONGODB_URI": settings.mongodb_uri,

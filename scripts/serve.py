@@ -124,7 +124,7 @@ async def run(reached: Reached, listener: socket.socket, url: str, *, seed: bool
 async def _prepare_and_serve(reached: Reached, api: ApiServer, listener: socket.socket, url: str, *, seed: bool) -> None:
     settings = reached.settings
     async with connected(settings) as database:
-        if reached.server is not None:
+        if settings.embedded:
             await database.release_orphans()
             # Whoever held a claim on an Idempotency-Key is gone with the server it spoke to: its client need not wait.
             await IdempotentAnswer.collection().delete_many({"status": None})

@@ -38,7 +38,11 @@ async def report_age(_: Settings) -> int:
 
 async def run(reached: Reached) -> None:
     settings = reached.settings
-    async with connected(settings):
+    async with connected(settings) as database:
+        if settings.embedded:
+            # A worker that was killed left its transactions behind, whose locks would stand for a minute. Those of others that
+            # are under way begin again.
+            await database.release_orphans()
         await IndexService.create_missing()
         jobs, consumers = make_jobs(settings), make_consumers(settings)
         tasks = [asyncio.create_task(WorkerService.run(jobs, consumers))]

@@ -46,7 +46,7 @@ def test_r10_one_kill_of_everything_and_one_of_the_database_lose_nothing(tmp_pat
 
 def test_r10_r11_r12_r16_checkouts_survive_kills_of_database_application_and_worker(tmp_path: Path) -> None:
     """In small: `make stress-checkout` is the whole, and holds the recovery to five seconds."""
-    limits = ("--rounds", "3", "--shoppers", "8", "--load-seconds", "0.7", "--answered", "40")
+    limits = ("--rounds", "2", "--shoppers", "8", "--load-seconds", "0.7", "--answered", "40")
     ended = run_script(tmp_path, "stress_checkout", *limits, seconds=150, COLUMNS="200")
 
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -1,0 +1,97 @@
+"""`make stress-checkout`: kill the shop while two hundred people buy, again and again, and account for every answer it gave.
+
+Database, application and worker are processes of their own; each round kills one, two or all of them with SIGKILL and starts them
+again. Every checkout that was in doubt is repeated under its key until it is answered. Then no acknowledged order may be missing,
+no key have a second one, nobody have been charged twice by the gateway's own books, `make reconcile` find nothing, and each step
+of an order have one event, in its order (RELIABILITY R10 to R12, R16).
+"""
+
+import asyncio
+import tempfile
+import time
+from itertools import combinations, cycle
+from pathlib import Path
+from typing import Annotated
+
+import httpx2
+import typer
+from rich.console import Console
+
+from scripts.connection import connected
+from scripts.stress_account import account
+from scripts.stress_house import DATABASE, PARTS, SECRET, House
+from scripts.stress_shoppers import Shopper, Stock, Tally, open_shop
+from services.settings import Settings
+
+QUIET_SECONDS = 90.0
+
+# All together, each alone, two at a time.
+_VICTIMS = [parts for count in (3, 1, 2) for parts in combinations(PARTS, count)]
+
+console = Console()
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=1)] = 20,
+    shoppers: Annotated[int, typer.Option(min=2, help="How many buy at once")] = 200,
+    load_seconds: Annotated[float, typer.Option(help="How long they buy before each kill")] = 2.0,
+    answered: Annotated[float, typer.Option(help="Seconds in which Agora must be healthy, and whoever is in doubt answered")] = 5,
+) -> None:
+    """Exits 0 when every answer was kept and everything adds up."""
+    with tempfile.TemporaryDirectory(prefix="agora-checkout-") as name:
+        house = House(Path(name))
+        house.open()
+        try:
+            failures = asyncio.run(run(house, rounds, shoppers, load_seconds, answered))
+        finally:
+            house.close()
+    for failure in failures:
+        console.print(f"[red]{failure}", soft_wrap=True)
+    raise SystemExit(1 if failures else 0)
+
+
+async def run(house: House, rounds: int, shoppers: int, load_seconds: float, answered: float) -> list[str]:
+    settings = Settings(_env_file=None, secret_key=SECRET, mongodb_uri=house.database.uri, database=DATABASE, embedded=True)
+    async with connected(settings):
+        stock = await open_shop(settings, shoppers)
+        for part in ("app", "worker"):
+            house.start(part)
+        house.await_healthy()
+        tally, healed = Tally(healthy_at=time.monotonic()), list[float]()
+        for number, parts in zip(range(rounds), cycle(_VICTIMS), strict=False):
+            healed.append(await crash(house, stock, tally, parts, load_seconds))
+            console.print(
+                f"round {number + 1}: killed {', '.join(parts)}; healthy after {healed[-1]:.1f} s; {len(tally.orders):,} orders",
+                style="dim",
+            )
+        return await account(house, tally, healed, console=console, quiet_seconds=QUIET_SECONDS, answered=answered)
+
+
+async def crash(house: House, stock: Stock, tally: Tally, parts: tuple[str, ...], load_seconds: float) -> float:
+    """One round; the seconds from the kill until Agora was healthy."""
+    over = asyncio.Event()
+    limits = httpx2.Limits(max_connections=2 * len(stock.tokens), max_keepalive_connections=2 * len(stock.tokens))
+    client = httpx2.AsyncClient(base_url=f"{house.url}/api/v1", timeout=30, limits=limits, trust_env=False)
+    async with client:
+        lanes = [Shopper(client, stock, number, tally) for number in range(len(stock.tokens))]
+        buying = [asyncio.create_task(shopper.buy_until(over)) for shopper in lanes]
+        await asyncio.sleep(load_seconds)
+        tally.healthy_at = None
+        began = time.monotonic()
+        for part in parts:
+            house.kill(part)
+        for part in parts:
+            house.start(part)
+        while not await asyncio.to_thread(house.is_healthy):
+            await asyncio.sleep(0.05)
+            if time.monotonic() - began > QUIET_SECONDS:
+                raise SystemExit(f"Agora did not come back; see {house.folder}.")
+        tally.healthy_at = time.monotonic()
+        healed = tally.healthy_at - began
+        over.set()
+        await asyncio.gather(*buying)
+    return healed
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,103 @@
+"""A throw-away Agora in separate processes, each of which can be killed by itself: database, application and worker.
+
+The sandbox gateway runs beside them and is never killed: its books are what the shop's are held against.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx2
+
+from scripts.bench import free_port
+from scripts.embedded import EmbeddedServer
+from scripts.sandbox_process import SandboxProcess
+
+SECRET = "a-secret-for-stress-only-0123456789abcdef"
+DATABASE = "stress"
+START_SECONDS = 60.0
+
+PARTS = ("database", "app", "worker")
+
+
+class House:
+    """Start it and stop it on the main thread: Linux ends database and sandbox together with the thread that started them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.database = EmbeddedServer(folder)
+        self.sandbox = SandboxProcess(folder, f"{self.url}/api/v1/payments/webhooks/sandbox")
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        outside = {name: value for name, value in os.environ.items() if not name.startswith(("AGORA_", "MONGODB_", "DATABASE_"))}
+        return {
+            **outside,
+            "MONGODB_URI": self.database.uri,
+            "AGORA_EMBEDDED": "true",
+            "AGORA_DATABASE": DATABASE,
+            "AGORA_DATA": str(self.folder),
+            "AGORA_SECRET_KEY": SECRET,
+            "AGORA_SANDBOX_GATEWAY_URL": self.sandbox.url,
+            "AGORA_SANDBOX_GATEWAY_SECRET": self.sandbox.secret,
+            "AGORA_GATEWAY_TIMEOUT_SECONDS": "2",
+            "AGORA_ANONYMOUS_REQUESTS": "1000000",
+            "AGORA_USER_REQUESTS": "1000000",
+            "AGORA_COUPON_ATTEMPTS": "1000000",
+            "LOG_LEVEL": "ERROR",
+        }
+
+    def open(self) -> None:
+        """The database and the sandbox; the rest when there is something to sell."""
+        self.database.start()
+        self.sandbox.start()
+
+    def start(self, part: str) -> None:
+        if part == "database":
+            self.database.stop()  # what the kill left of it; the port is kept
+            self.database.start()
+            return
+        arguments = ["scripts.serve", "--port", str(self.port), "--no-seed"] if part == "app" else ["scripts.worker"]
+        with (self.folder / f"{part}.out").open("ab") as output:
+            self.processes[part] = subprocess.Popen(
+                [sys.executable, "-m", *arguments], env=self.environment, stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def kill(self, part: str) -> None:
+        process = self.database.process if part == "database" else self.processes[part]
+        assert process is not None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def await_healthy(self) -> None:
+        """Raises SystemExit when it does not come back."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.is_healthy():
+                return
+            time.sleep(0.05)
+        raise SystemExit(f"Agora did not come back; see {self.folder / 'app.out'}.")
+
+    def is_healthy(self) -> bool:
+        try:
+            return httpx2.get(f"{self.url}/readyz", timeout=2).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.sandbox.stop()
+        self.database.stop()
