@@ -33,11 +33,13 @@ from models.users import Role
 from scripts.connection import explained
 from scripts.embedded import EmbeddedServer
 from scripts.fuzz_caller import ROLES, Caller, Case, Operation, id_of, operations_of
+from scripts.fuzz_shop import known_as
 from scripts.fuzz_target import Target, generous, serving
 from services.settings import Settings
 
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 SHOWN_FAILURES = 40
+NOTHING = "65f0c0ffee0ddba11ca7f00d"  # what is named where there is nothing of a kind
 
 _PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code", "instance", "request_id", "errors"}
 
@@ -219,12 +221,12 @@ def crawl(target: Target, report: Report, *, per_operation: int = 12) -> None:
 
 def _readings(operation: Operation, caller: Caller, most: int) -> Iterator[Case]:
     def values(name: str) -> list[str]:
-        key = ("category_key" if "/categories/" in operation.path else "post_key") if name == "key" else name
-        return [*caller.target.known.victim.get(key, []), *caller.choices(operation.Case(), name)[:most]]
+        known = caller.target.known.victim.get(known_as(operation.path, name), [])
+        return [*known, *caller.choices(operation.Case(), name)[:most]] or [NOTHING]
 
     in_path = [parameter.name for parameter in operation.path_parameters]
     in_query = [parameter.name for parameter in operation.query]
-    needed = {name: values(name)[0] for name in in_query if name in ("from", "to")}
+    needed = {parameter.name: values(parameter.name)[0] for parameter in operation.query if parameter.is_required}
     lists = [values(name) for name in in_path]
     for at in range(max((len(found) for found in lists), default=1)):
         path = {name: found[min(at, len(found) - 1)] for name, found in zip(in_path, lists, strict=True)}

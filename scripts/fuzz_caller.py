@@ -12,6 +12,7 @@ from schemathesis.core.transport import Response
 
 from models.users import Role
 from scripts.fuzz_fresh import fresh_comment, fresh_token
+from scripts.fuzz_shop import CART_OPERATIONS, fill_cart, known_as, make_own
 from scripts.fuzz_target import PASSWORD, Person, Target
 
 Operation = APIOperation[Any, Any, Any, Any]
@@ -37,6 +38,15 @@ SPOILT = (
     b"null",
     b"",
 )
+# Fields that hold several ids, and what one of them is called.
+_LISTS = {
+    "tag_ids": "tag_id",
+    "comment_ids": "comment_id",
+    "order_ids": "order_id",
+    "product_ids": "product_id",
+    "category_ids": "product_category_id",
+    "coupon_codes": "coupon_code",
+}
 SPOILT_QUERIES = ("%00", "%ff", "%ed%a0%80", "%F0%9F%92%A9", "[$ne]=1", "%0d%0aX-Evil:1", "9" * 400)
 
 
@@ -71,6 +81,8 @@ class Caller:
 
     def try_out(self, case: Case) -> list[Response]:
         """The answers to this case aimed at what exists, sometimes to its repetition, and to a spoilt form of it."""
+        if self.person and id_of(case.operation) in CART_OPERATIONS and self.dice.random() < 0.7:
+            self.target.do(fill_cart(self.person.id))
         self.aim(case)
         answers = [self.send(case)]
         if case.method == "POST" and self.dice.random() < 0.2:
@@ -102,11 +114,22 @@ class Caller:
         return Response.from_requests(answer, verify=True)
 
     def _conditions(self, case: Case) -> dict[str, str]:
+        tokens = self._guest_tokens(case)
         tags = ["*", '"1"', "nonsense", *self.kept.get("etag", [])]
         if case.method in ("PATCH", "GET") and self.dice.random() < 0.7:
             name = "If-Match" if case.method == "PATCH" else "If-None-Match"
-            return {name: "*" if case.method == "PATCH" and self.dice.random() < 0.7 else self.dice.choice(tags)}
-        return {}
+            return {**tokens, name: "*" if case.method == "PATCH" and self.dice.random() < 0.7 else self.dice.choice(tags)}
+        return tokens
+
+    def _guest_tokens(self, case: Case) -> dict[str, str]:
+        """What a guest was told when they filled a cart, and when they ordered."""
+        if self.person is not None or self.dice.random() < 0.2:
+            return {}
+        order, _, token = next((pair for pair in self.kept.get("guest order", []) if pair), "").partition(" ")
+        if order and (case.path_parameters or {}).get("order_id") == order:
+            return {"X-Order-Token": token}
+        carts = self.kept.get("guest cart", [])
+        return {"Cart-Token": carts[-1]} if carts and id_of(case.operation) in {*CART_OPERATIONS, "add_to_cart"} else {}
 
     def _keep(self, response: Response) -> None:
         found = {"etag": response.headers.get("etag", [""])[0]}
@@ -114,6 +137,9 @@ class Caller:
         told = response.json() if is_json and response.content and response.status_code < 300 else None
         if isinstance(told, dict):
             found["cursor"] = told.get("next_cursor") or ""
+            found["guest cart"] = told.get("cart_token") or ""
+            if told.get("guest_token"):
+                found["guest order"] = f"{told['order']['id']} {told['guest_token']}"
         for name, value in found.items():
             if value:
                 self.kept[name] = [*self.kept.get(name, []), value][-MAX_KEPT:]
@@ -126,25 +152,34 @@ class Caller:
         for where, odds in places:
             if isinstance(where, dict):
                 self._aim(case, where, odds)
-        if isinstance(case.body, dict) and isinstance(case.body.get("guest"), dict):
-            self._aim(case, case.body["guest"], 0.6)
 
-    def _aim(self, case: Case, where: Any, odds: float) -> None:
-        for name in list(where):
+    def _aim(self, case: Case, where: dict[str, Any], odds: float) -> None:
+        for name in sorted(where, key=lambda name: (name not in ("order_id", "product_id"), name)):  # before what belongs to them
+            value = where[name]
+            for inner in value if isinstance(value, list) else [value]:
+                if isinstance(inner, dict):
+                    self._aim(case, inner, odds)
+            if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
+                continue
             if self.dice.random() >= odds:
                 continue
-            if name in ("tag_ids", "comment_ids"):
-                known = self.choices(case, name[:-1])
+            if name in _LISTS:
+                known = self.choices(case, _LISTS[name], where=where)
                 where[name] = self.dice.sample(known, min(2, len(known)))
-            elif choices := self.choices(case, name, is_field=where is not case.path_parameters):
+            elif choices := self.choices(case, name, is_field=where is not case.path_parameters, where=where):
                 where[name] = self.dice.choice(choices)
 
-    def choices(self, case: Case, name: str, *, is_field: bool = True) -> list[str]:
-        """Values for a parameter or field of this name; none where any will do."""
-        if name == "key":
-            name = "category_key" if "/categories/" in case.path else "post_key"
-        if name in ("token", "comment_id") and (fresh_one := self._fresh(case, name)) is not None:
+    def choices(self, case: Case, name: str, *, is_field: bool = True, where: dict[str, Any] | None = None) -> list[str]:
+        """Values for a parameter or field of this name, beside the others in `where`; none where any will do."""
+        name = known_as(case.path, name)
+        if not is_field and (fresh_one := self._fresh(case, name)) is not None:
             return [fresh_one]
+        if name == "token" and (fresh_one := self._fresh(case, name)) is not None:
+            return [fresh_one]
+        if name == "order_id" and self.person is None and self.kept.get("guest order"):
+            return [self.kept["guest order"][0].partition(" ")[0]]
+        if belonging := self._belonging(case, name, where or {}):
+            return belonging
         if name in self.kept:
             return self.kept[name]
         fresh = f"person-{self.dice.getrandbits(40):x}"
@@ -166,6 +201,15 @@ class Caller:
             return [f"{fresh}@example.com", f"203.0.113.{self.dice.randrange(256)}", *self.target.known.values["user_id"][:3]]
         return own.get(name) or self.target.known.values.get(name, [])
 
+    def _belonging(self, case: Case, name: str, where: dict[str, Any]) -> list[str]:
+        """What is part of something named already: a line of the order in the path, a variant of the product beside it."""
+        of = {
+            "line_id": [f"lines of {value}" for value in (case.path_parameters or {}).values()],
+            "fulfilment_id": [f"parcels of {value}" for value in where.values()],
+            "variant_id": [f"variants of {where.get('product_id')}"],
+        }
+        return next((found for key in of.get(name, []) if (found := self.target.known.values.get(key))), [])
+
     def _fresh(self, case: Case, name: str) -> str | None:
         operation = id_of(case.operation)
         target = self.target
@@ -176,8 +220,10 @@ class Caller:
             work = fresh_token(operation, owner.id, post_id=post_id, password_hash=hashed, settings=target.settings)
         elif self.person is None or self.dice.random() < 0.3:
             return None
-        else:
+        elif name == "comment_id":
             work = fresh_comment(operation, self.person.id, post_id=post_id)
+        else:
+            work = make_own(operation, name, self.person.id)
         return target.do(work)
 
     def _spoil(self, request: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from models.blog.taxonomy import Category, Tag
 from models.database import Database, Session, run_transaction
 from models.users import Registration, Role, TokenPurpose, User
 from scripts.connection import connected
+from scripts.fuzz_shop import beside_a_sandbox, plant_in_shop, shop_things
 from scripts.seed import seed
 from services.indexes import IndexService
 from services.settings import Settings
@@ -107,6 +108,7 @@ class Target:
 
     def look_again(self) -> None:
         """Learn anew what there is: much of it was changed or deleted by what was tried."""
+        self.known.values.clear()
         self.known.values.update(self.do(things_there_are()))
 
 
@@ -134,7 +136,7 @@ def serving(settings: Settings) -> Iterator[Target]:
     failures: list[BaseException] = []
     stop: list[uvicorn.Server] = []
 
-    async def life() -> None:
+    async def life(settings: Settings) -> None:
         async with connected(settings) as database:
             await IndexService.create_missing()
             await seed(settings=settings, progress=False)
@@ -156,7 +158,8 @@ def serving(settings: Settings) -> Iterator[Target]:
 
     def run() -> None:
         try:
-            asyncio.run(life())
+            with beside_a_sandbox(settings) as complete:
+                asyncio.run(life(complete))
         except BaseException as error:  # told to the thread that waits
             failures.append(error)
         finally:
@@ -235,7 +238,12 @@ async def _open(user: User, *, settings: Settings) -> NewSession:
 # Secrets
 
 # Whoever may READ_USER sees the address of an account where the account itself is the answer, and nowhere else.
-_ACCOUNT_ANSWERS = frozenset({"list_users", "get_user", "update_user", "change_user_role", "lock_user", "unlock_user"})
+_ACCOUNT_ANSWERS = frozenset(
+    {
+        *("list_users", "get_user", "update_user", "change_user_role", "lock_user", "unlock_user"),
+        *("list_customers", "get_customer"),
+    }
+)
 # Moderators see the address that a guest left with a comment.
 _MODERATION_ANSWERS = frozenset({"list_comment_queue", "approve_comment", "reject_comment", "mark_comment_spam"})
 
@@ -302,7 +310,10 @@ async def plant(settings: Settings) -> tuple[list[Canary], Known]:
     canaries = [Canary(name, value.encode()) for name, value in hidden.items()]
     canaries.append(Canary("address of an account", address.encode(), _ACCOUNT_ANSWERS))
     canaries.append(Canary("address of a guest", guest.encode(), _MODERATION_ANSWERS))
-    return canaries, await _known(victim, post)
+    of_shop, theirs = await plant_in_shop(victim, settings=settings)
+    canaries += [Canary(name, value.encode(), operations) for name, value, operations in of_shop]
+    known = await _known(victim, post)
+    return canaries, Known(known.values, {**known.victim, **theirs})
 
 
 async def _first(document: type[D], query: dict[str, Any]) -> D:
@@ -341,6 +352,7 @@ async def things_there_are() -> dict[str, list[str]]:
     categories = await Category.find_rows({}, {"slug": 1}, limit=20)
     bans = await CommentBan.find_rows({}, {"_id": 1}, limit=20)
     return {
+        **await shop_things(),
         "post_id": _ids(posts),
         "slug": [row["slug"] for row in posts],
         "post_key": [row["slug"] for row in posts] + _ids(posts),
