@@ -82,7 +82,7 @@ async def write_product(source: SourceProduct, known: Product | None, *, viewer:
 async def create_product(
     draft: ProductDraft, source_key: str, opening: Mapping[str, int], *, viewer: Viewer, currency: str
 ) -> ProductEdit:
-    """The new product with its first stock: both or nothing. Raises as ProductService.create_product, and RefusedRowError."""
+    """The new product with its first stock: both or nothing. Raises as ProductService does, and RefusedRowError."""
     if opening:
         await LocationService.ensure_default(currency=currency)
 
@@ -95,6 +95,9 @@ async def create_product(
     try:
         return await run_transaction(work)
     except SkuTakenError as error:
+        # Of a product that was imported meanwhile the SKU is taken as well, and the server names only one of the two.
+        if await Product.find_row({"source_key": source_key}, {"_id": 1}) is not None:
+            raise SourceTakenError(source_key) from error
         raise RefusedRowError(f"another product has one of the SKUs {cut(', '.join(error.skus), 200)}") from error
 
 

@@ -236,4 +236,20 @@ class TestWriteProduct:
         assert await Product.count_rows({}) == 3
         assert {level.sku: level.on_hand for level in await stored(StockLevel)} == {"cc-cap": 4, "cc-tee-red": 2}
         assert sum(count.created for run in found for count in run.counts) == 3
+        assert [letter for run in found for letter in await letters(run)] == []
         assert await no_drift()
+
+    async def test_who_comes_second_finds_it_done(self, bring: Bring, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What two runs at once may meet: nothing is there when they look, and everything when they write."""
+        await bring(woo_file(*SHOP))
+        before = await everything()
+
+        async def nothing(keys: object) -> dict[str, Product]:
+            return {}
+
+        monkeypatch.setattr(runs, "known_products", nothing)
+
+        run = await bring(woo_file(*SHOP))
+
+        assert (counted(run), await letters(run)) == ({"products": "0/0/3/0"}, [])
+        assert await everything() == before

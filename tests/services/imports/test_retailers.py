@@ -1,6 +1,7 @@
 """A retailer's lines as customers, products, orders and returns that agree with each other."""
 
 import asyncio
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from models.inventory.stock import StockMovement
 from models.money import Money
 from models.payments import Payment, Refund
 from services.ecommerce.orders.settlement import OrderSettlement
-from services.imports import retailers
+from services.imports import retailers, spool
 from services.imports.invoices import write_invoice as really_write
+from services.imports.products import known_products
 from services.payments.gateways import UnknownGatewayError, make_gateways
 from services.payments.refunds import RefundService
 from services.reconcile import ReconcileService
@@ -357,11 +359,42 @@ class TestRepeating:
         assert await no_drift()
 
     async def test_two_runs_at_once_bring_each_invoice_once(self, bring: Bring, database: Database) -> None:
-        await asyncio.gather(*(bring(retail_file(*LINES)) for _ in range(3)))
+        found = await asyncio.gather(*(bring(retail_file(*LINES)) for _ in range(3)))
 
         assert (await Order.count_rows({}), await Customer.count_rows({}), await Product.count_rows({})) == (3, 3, 5)
         assert (await ReturnRequest.count_rows({}), await Refund.count_rows({})) == (2, 1)
+        assert {kind for run in found for kind, _, _ in await letters(run)} == {"stock_adjustment"}
         assert await no_drift()
+
+    async def test_who_comes_second_finds_it_done(self, bring: Bring, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What two runs at once may meet: nothing is there when they look, and everything when they write."""
+        await bring(retail_file(*LINES))
+        before = await everything()
+        looks = 0
+
+        async def blind_once(keys: Collection[str]) -> dict[str, Product]:
+            nonlocal looks
+            looks += 1
+            return {} if looks == 1 else await known_products(keys)
+
+        async def nothing(documents: object) -> dict[str, Money]:
+            return {}
+
+        monkeypatch.setattr(retailers, "known_products", blind_once)
+        monkeypatch.setattr(retailers, "_known_totals", nothing)
+
+        run = await bring(retail_file(*LINES))
+
+        assert counted(run) == {"products": "0/0/5/0", "customers": "0/0/3/0", "orders": "0/0/3/0", "returns": "0/0/2/0"}
+        assert await everything() == before
+
+    async def test_more_rows_than_an_invoice_can_have(self, bring: Bring, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(spool, "MAX_GROUP", 2)
+
+        run = await bring(retail_file(*LINES[:3], LINES[6]))
+
+        assert counted(run)["orders"] == "1/0/0/1"
+        assert [(kind, line) for kind, line, _ in await letters(run)] == [("refused", 2)]
 
     async def test_another_currency(self, bring: Bring, tmp_path: Path) -> None:
         await bring(retail_file(LANTERN), currency="EUR")
