@@ -6,22 +6,34 @@ from types import ModuleType
 
 import pytest
 
-from scripts import samples_carts, samples_orders, samples_shop
+from scripts import samples, samples_carts, samples_orders, samples_shop
 
-_SIZES: dict[ModuleType, dict[str, int]] = {
+_Sizes = dict[ModuleType, dict[str, int]]
+
+_SMALL: _Sizes = {
     samples_shop: {"PRODUCTS": 14, "CUSTOMERS": 66, "VISITS": 10},
     samples_orders: {"ORDERS": 40},
     samples_carts: {"CARTS": 4},
 }
+_TINY: _Sizes = {
+    **_SMALL,
+    samples: {"PEOPLE": 30, "POSTS": 15, "COMMENTS": 100, "COMMENT_LIKES": 30},
+    samples_shop: {"PRODUCTS": 14, "CUSTOMERS": 36, "VISITS": 10},
+}
 
 
 @contextlib.contextmanager
-def small_samples() -> Iterator[None]:
+def small_samples(sizes: _Sizes = _SMALL) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
-        for module, values in _SIZES.items():
+        for module, values in sizes.items():
             for name, value in values.items():
                 patched.setattr(module, name, value)
         yield
+
+
+def tiny_samples() -> contextlib.AbstractContextManager[None]:
+    """The publication at a fraction of its size, too: for what depends on no size at all."""
+    return small_samples(_TINY)
 
 
 @pytest.fixture

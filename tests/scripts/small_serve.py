@@ -1,10 +1,10 @@
-"""`python -m tests.scripts.small_serve`: what `make run` starts, with the small sample shop."""
+"""`python -m tests.scripts.small_serve`: what `make run` starts, with little sample data."""
 
 import typer
 
 from scripts.serve import main
-from tests.smallshop import small_samples
+from tests.smallshop import tiny_samples
 
 if __name__ == "__main__":
-    with small_samples():
+    with tiny_samples():
         typer.run(main)

@@ -7,8 +7,8 @@ from tests.scripts.processes import run_program, run_script
 # A process of its own, because it turns on the logs of the whole process.
 BENCH = """
 from scripts.bench import main
-from tests.smallshop import small_samples
-with small_samples():
+from tests.smallshop import tiny_samples
+with tiny_samples():
     main(rounds=1, seconds=0.1, scale=1)
 """
 

@@ -3,6 +3,7 @@
 import io
 import uuid
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from models.inventory.stock import StockMovement
 from models.payments import Payment, Refund
 from models.social import Follow, Like
 from models.users import Role, User
-from scripts import demo, samples, samples_shop, seed
+from scripts import demo, samples, seed
 from scripts.embedded import EmbeddedServer
 from scripts.samples import DEMO_ACCOUNTS, make_unit
 from scripts.seed import ProductionSeedError, SampleConflictError, accounts_table, ensure_seeded, summary_table
@@ -36,6 +37,7 @@ from services.settings import Environment, Settings
 from services.terms import post_terms
 from services.users.passwords import PasswordService
 from tests.factories.users import create_user
+from tests.smallshop import tiny_samples
 
 ANCHOR = datetime(2026, 11, 1, 12, tzinfo=UTC)
 WRITTEN = [User, Category, Tag, PostSlug, PostRevision, Post, PostViews, Comment, Like, Follow]
@@ -51,11 +53,10 @@ async def fill(settings: Settings, scale: int = 1) -> seed.SeedSummary:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch, small_shop: None) -> None:
+def small() -> Iterator[None]:
     """Units of a fraction of the size, for what does not depend on it."""
-    for name, value in (("PEOPLE", 30), ("POSTS", 15), ("COMMENTS", 100), ("COMMENT_LIKES", 30)):
-        monkeypatch.setattr(samples, name, value)
-    monkeypatch.setattr(samples_shop, "CUSTOMERS", 36)
+    with tiny_samples():
+        yield
 
 
 class TestSeed:
