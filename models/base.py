@@ -94,6 +94,17 @@ class AgoraDocument(beanie.Document):
         return None if row is None else cls.from_row(row)
 
     @classmethod
+    async def change_row(cls, query: Mapping[str, Any], update: Update, *, session: Session | None = None) -> bool:
+        """As `change` for who needs no image of the document: true when one met `query`.
+
+        The cheaper way where it is enough: nothing is sent back and validated, and the embedded server, which walks the whole
+        collection for every image it gives, uses the index.
+        """
+        result = await cls.collection().update_one(query, _stamped(update), session=session)
+        cls._tell_watchers(query)
+        return bool(result.matched_count)
+
+    @classmethod
     async def change_many(cls, query: Mapping[str, Any], update: Update, *, session: Session | None = None) -> int:
         """Apply `update` to every document that meets `query` and return how many were changed. Moves `updated_at`."""
         result = await cls.collection().update_many(query, _stamped(update), session=session)
@@ -176,8 +187,8 @@ class AgoraDocument(beanie.Document):
 
 
 def _stamped(update: Update) -> Update:
-    """`update` with `updated_at` moved, whether it is a set of operators or a pipeline."""
+    """`update` with `updated_at` moved, unless operators set it, whether it is a set of operators or a pipeline."""
     if isinstance(update, Mapping):
-        changes = {**update.get("$set", {}), "updated_at": now()}
+        changes = {"updated_at": now(), **update.get("$set", {})}
         return {**update, "$set": changes}
     return [*update, {"$set": {"updated_at": now()}}]

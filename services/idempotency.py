@@ -168,12 +168,12 @@ class IdempotencyService:
 
         Raises IdempotencyInProgressError, and so aborts the transaction, when the claim was lost to another request.
         """
-        settled = await IdempotentAnswer.change(
+        is_settled = await IdempotentAnswer.change_row(
             {"scope": claim.scope, "claim_id": claim.claim_id, "status": None},
             {"$set": {"status": answer.status, "headers": answer.headers, "body": answer.body}},
             session=session,
         )
-        if settled is None:
+        if not is_settled:
             raise IdempotencyInProgressError
 
     @staticmethod

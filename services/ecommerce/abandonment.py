@@ -95,7 +95,7 @@ async def _mark(cart: Cart, now: datetime) -> int:
 
     async def work(session: Session) -> int:
         query = {"_id": cart.id, "revision": cart.revision, "idle_since": cart.idle_since}
-        if await Cart.change(query, {"$set": fields}, session=session) is None:
+        if not await Cart.change_row(query, {"$set": fields}, session=session):
             return 0
         await abandonment.store(session=session)
         await EventService.record(session, EventType.CART_ABANDONED, f"cart:{cart.id}", payload=payload)

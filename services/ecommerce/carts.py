@@ -291,7 +291,7 @@ async def _take_out(current: Cart, ordered: Cart, *, session: Session, now: date
         "abandonment_id": None,
     }
     query = {"_id": current.id, "revision": current.revision}
-    if await Cart.change(query, {"$set": fields, "$inc": {"revision": 1}}, session=session) is None:
+    if not await Cart.change_row(query, {"$set": fields, "$inc": {"revision": 1}}, session=session):
         return False
     if current.abandonment_id is not None:
         await _recover(current, current.abandonment_id, session=session, now=now)

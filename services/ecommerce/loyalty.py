@@ -55,7 +55,7 @@ async def record_entry(session: Session, entry: LoyaltyEntry) -> None:
         is_same = {"$eq": ["$spent.currency", entry.amount.currency]}
         moved["spent.amount"] = {"$add": ["$spent.amount", {"$cond": [is_same, entry.amount.amount, 0]}]}
     # As a pipeline, so that the condition stands beside the key and not in the filter, which then finds by the key alone.
-    await Customer.change({"_id": entry.customer_id}, [{"$set": moved}], session=session)
+    await Customer.change_row({"_id": entry.customer_id}, [{"$set": moved}], session=session)
 
 
 async def entries_of(order_id: PydanticObjectId, *, session: Session) -> list[LoyaltyEntry]:

@@ -313,9 +313,10 @@ def _sell(books: Books, reservation: Reservation, now: datetime, *, was_held: bo
 async def _settle(reservation: Reservation, status: ReservationStatus, now: datetime, session: Session) -> Reservation:
     """The reservation in its last state. Only one that is held gets there."""
     held = {"_id": reservation.id, "status": ReservationStatus.HELD}
-    settled = await Reservation.change(held, {"$set": {"status": status, "settled_at": now}}, session=session)
-    if settled is None:
+    facts = {"status": status, "settled_at": now, "updated_at": present()}
+    if not await Reservation.change_row(held, {"$set": facts}, session=session):
         raise start_again("the reservation was settled meanwhile")
+    settled: Reservation = reservation.model_copy(update=facts)
     return settled
 
 

@@ -42,10 +42,11 @@ async def admit(
             message = "This payment was refused."  # which rule it was helps nobody but thieves; the log says
             facts |= {"state": PaymentState.FAILED, "failure_code": "blocked", "failure_message": message}
             facts |= {**_RESTING, "settled_at": now}
-        update = {"$set": facts, "$inc": {"sent_count": 1 if verdict.action is FraudAction.ALLOW else 0}}
-        moved = await Payment.change({"_id": payment.id, "state": PaymentState.CREATED}, update, session=session)
-        if moved is None:
+        facts |= {"sent_count": 1 if verdict.action is FraudAction.ALLOW else 0, "updated_at": present()}
+        query = {"_id": payment.id, "state": PaymentState.CREATED}
+        if not await Payment.change_row(query, {"$set": facts}, session=session):
             return None
+        moved: Payment = payment.model_copy(update=facts)  # one that was only just written down has not changed since
         if verdict.action is FraudAction.REVIEW:
             await FraudReview(
                 payment_id=moved.id,

@@ -11,7 +11,8 @@ from typing import Any
 
 from beanie import PydanticObjectId
 
-from models.database import Session, run_transaction
+from models.base import now as present
+from models.database import Session, run_transaction, start_again
 from models.events import EventType
 from models.payments import GatewayEvent, Payment, PaymentState, Refund, RefundState
 from services.errors import NotFoundError
@@ -109,10 +110,13 @@ async def settle_payment(
         await spoken.entry(payment).store(session=session)
         if state is None:
             return Settled(await _note_open_outcome(payment, spoken, session), has_moved=False)
-        query = {"_id": payment.id, "state": {"$in": list(SETTLES_FROM[state])}, "asked_at": {"$ne": None}}
-        moved = await Payment.change(query, {"$set": _facts(payment, spoken, state, now)}, session=session)
-        if moved is None:
-            return Settled(await load_payment(payment.id, session=session), has_moved=False)
+        current = await load_payment(payment.id, session=session)
+        if current.state not in SETTLES_FROM[state] or current.asked_at is None:
+            return Settled(current, has_moved=False)
+        facts = {**_facts(payment, spoken, state, now), "updated_at": present()}
+        if not await Payment.change_row({"_id": payment.id, "state": current.state}, {"$set": facts}, session=session):
+            raise start_again("the payment was moved meanwhile")
+        moved = current.model_copy(update=facts)
         await announce(moved, session=session, listener=listener)
         return Settled(moved, has_moved=True)
 

@@ -1,6 +1,6 @@
 """The one state machine of orders: which step leads where, who may take it, and what is written when it is taken."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -8,6 +8,7 @@ from typing import Any
 
 from beanie import PydanticObjectId
 
+from models.base import now as present
 from models.database import Session, start_again
 from models.ecommerce.orders import Order, OrderStatus, OrderStatusHistory
 from models.events import EventType
@@ -128,14 +129,29 @@ async def move_order(
 async def change_order(
     order: Order, fields: Mapping[str, Any], *, session: Session, more: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Order:
-    """Set fields of an order as it was read, and move its revision. `more` are further operators. Overtaken, start again."""
+    """Set fields of an order as it was read in this transaction, and move its revision. `more` are further operators.
+
+    One command. Overtaken, start again.
+    """
     as_read = {"_id": order.id, "status": order.status, "revision": order.revision}
     increments = {**(more or {}).get("$inc", {}), "revision": 1}
-    update = {**(more or {}), "$set": dict(fields), "$inc": increments}
-    changed = await Order.change(as_read, update, session=session)
+    changes = {**fields, "updated_at": present()}
+    update = {**(more or {}), "$set": changes, "$inc": increments}
+    if more or not all(_is_plain(name, value) for name, value in fields.items()):
+        changed = await Order.change(as_read, update, session=session)
+    elif await Order.change_row(as_read, update, session=session):
+        # Nobody else can have written it since: what it is now need not be read.
+        changed = order.model_copy(update={**changes, "revision": order.revision + 1})
+    else:
+        changed = None
     if changed is None:
         raise start_again("the order was changed meanwhile")
     return changed
+
+
+def _is_plain(name: str, value: object) -> bool:
+    """Whether a stored field and the document's own are set to the same value."""
+    return "." not in name and (isinstance(value, str) or not isinstance(value, Mapping | Sequence))
 
 
 async def record_step(
