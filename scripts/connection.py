@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.database import Database, PyMongoError
 from models.documents import DOCUMENTS
+from scripts.covering import create_covering_indexes
 from scripts.embedded import EmbeddedServer, LaunchError, running_server
 from scripts.sandbox_process import SandboxProcess, kept_secret, kept_url
 from scripts.sandbox_process import running as running_sandbox
@@ -92,13 +93,15 @@ def sandbox_beside(reached: Reached, url: str) -> Iterator[Reached]:
 
 @contextlib.asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Database]:
-    """The database with the documents bound to it."""
+    """The database with the documents bound to it, and on the embedded server with the indexes that only that one needs."""
     database = Database.connect(
         settings.mongodb_uri, settings.database, pool_size=settings.pool_size, timeout_ms=settings.database_timeout_ms
     )
     try:
         await database.ping()
         await database.bind(DOCUMENTS)
+        if settings.embedded:
+            await create_covering_indexes()
         yield database
     finally:
         await database.close()

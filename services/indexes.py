@@ -13,6 +13,8 @@ from models.documents import DOCUMENTS
 
 # What the server adds to an index by itself and nobody declares.
 _SERVER_KEYS = {"v", "ns", "background", "key", "name"}
+COVERING_PREFIX = "covering_"
+"""How the names begin of indexes that a launcher adds for its own server: nobody declares them, and they are no drift."""
 
 
 class DriftKind(StrEnum):
@@ -69,7 +71,11 @@ def _key(document: type[AgoraDocument], index: IndexModel) -> tuple[str, str]:
 async def _drift_of(document: type[AgoraDocument]) -> list[IndexDrift]:
     collection = document.get_collection_name()
     information = await document.collection().index_information()
-    created = {name: _describe(dict(index)) for name, index in information.items() if name != "_id_"}
+    created = {
+        name: _describe(dict(index))
+        for name, index in information.items()
+        if name != "_id_" and not name.startswith(COVERING_PREFIX)
+    }
     declared = {index.document["name"]: _describe(dict(index.document)) for index in declared_indexes(document)}
     rows = []
     for name in declared.keys() | created.keys():
