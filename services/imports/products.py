@@ -18,7 +18,7 @@ from services.ecommerce.catalog.categories import (
     ProductCategoryTakenError,
 )
 from services.ecommerce.catalog.products import ProductService, SkuTakenError, SourceTakenError
-from services.ecommerce.catalog.reference import get_reference
+from services.ecommerce.catalog.reference import forget_reference, get_reference
 from services.ecommerce.catalog.writing import (
     ProductChanges,
     ProductDraft,
@@ -217,6 +217,11 @@ async def _make_category(
                 ProductCategoryDraft(name=name, slug=wish, parent_id=parent_id), viewer=viewer
             )
         except ProductCategoryTakenError:
+            forget_reference()  # another import may have made this very one
+            siblings = (await get_reference()).children.get(parent_id, [])
+            found = next((one for one in siblings if normalized(one.name) == normalized(name)), None)
+            if found is not None:
+                return found.id, found.slug
             continue
         return made.id, made.slug
     raise RefusedRowError(f"no slug is left for the category {name}")

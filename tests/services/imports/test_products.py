@@ -237,6 +237,7 @@ class TestWriteProduct:
         assert {level.sku: level.on_hand for level in await stored(StockLevel)} == {"cc-cap": 4, "cc-tee-red": 2}
         assert sum(count.created for run in found for count in run.counts) == 3
         assert [letter for run in found for letter in await letters(run)] == []
+        assert len(await stored(ProductCategory)) == 3
         assert await no_drift()
 
     async def test_who_comes_second_finds_it_done(self, bring: Bring, monkeypatch: pytest.MonkeyPatch) -> None:
