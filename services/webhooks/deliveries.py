@@ -3,7 +3,7 @@
 import contextlib
 import random
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -35,6 +35,7 @@ FIRST_DELAY = timedelta(seconds=5)
 LONGEST_DELAY = timedelta(hours=12)
 KEPT_FOR = timedelta(days=30)
 KEPT_ATTEMPTS = 20
+_FIRST = datetime(2000, 1, 1, tzinfo=UTC)  # nothing is older
 
 Jitter = Callable[[], float]
 
@@ -185,10 +186,12 @@ class WebhookDeliveryService:
         """
         viewer.require(Permission.MANAGE_WEBHOOKS)
         await _active(endpoint_id)
-        # Ids begin with the second they were made in; the one before it, because embedded servers lose the boundary.
-        after = ObjectId.from_datetime(since - timedelta(seconds=1))
+        now = now or present()
+        # Ids begin with the second they were made in, counted from 1970; the one before it, because embedded servers lose the
+        # boundary.
+        after = ObjectId.from_datetime(min(max(since, _FIRST), now + timedelta(days=1)) - timedelta(seconds=1))
         query = {"endpoint_id": endpoint_id, "state": DeliveryState.FAILED, "_id": {"$gt": after}}
-        return await WebhookDelivery.change_many(query, _replayed(now or present()))
+        return await WebhookDelivery.change_many(query, _replayed(now))
 
     @staticmethod
     async def list_due(endpoint_id: PydanticObjectId, *, limit: int, now: datetime | None = None) -> list[PydanticObjectId]:

@@ -356,6 +356,15 @@ class TestReplay:
         assert (await stored(done)).state is DeliveryState.DELIVERED
         assert (await stored(foreign)).state is DeliveryState.FAILED
 
+    @pytest.mark.parametrize(("year", "replayed"), [(1, 1), (1729, 1), (2200, 0), (9999, 0)])
+    async def test_s1_moments_before_and_beyond_all_ids(self, admin: Viewer, year: int, replayed: int) -> None:
+        """Found by fuzzing: ids count seconds from 1970 to 2106, and a moment outside was an error of ours."""
+        endpoint = await create_endpoint()
+        await create_delivery(endpoint, state=DeliveryState.FAILED)
+        since = datetime(year, 6, 21, tzinfo=UTC)
+
+        assert await WebhookDeliveryService.replay_failed(endpoint.id, since=since, viewer=admin) == replayed
+
     async def test_nothing_is_sent_to_an_endpoint_that_is_off(self, admin: Viewer, near: Settings) -> None:
         endpoint = await create_endpoint()
         waiting = await create_delivery(endpoint)
