@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +27,9 @@ from models.base import now
 from models.blog.posts import Post, PostStatus
 from models.database import Session, run_transaction
 from models.users import User
-from scripts.bench_load import Load, drive, get, post
+from scripts.bench_load import Case, Load, Request, drive, get, post
 from scripts.bench_middleware import middleware_cost
+from scripts.bench_shop import shop_cases
 from scripts.connection import Launch, connected, embedded_settings
 from scripts.embedded import EmbeddedServer
 from scripts.seed import seed
@@ -38,20 +39,10 @@ from services.users.sessions import ClientInfo, SessionService
 
 console = Console()
 
+CHECKOUTS = 500  # a second, at most: for each of them a cart is filled beforehand
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 _COMMENT = b'{"content": "Measured, not guessed: a comment of an ordinary length, with a [link](https://example.com)."}'
-
-Request = Callable[[int, str], bytes]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One kind of work: how to ask either program for it, and the ratio of requests per second to reach."""
-
-    name: str
-    agora: Request
-    bare: Request
-    goal: float
 
 
 @dataclass
@@ -111,13 +102,14 @@ def _await_answer(port: int, path: str, process: subprocess.Popen[bytes]) -> Non
     raise SystemExit("a program under test did not start")
 
 
-async def _prepare(settings: Settings, scale: int) -> list[Case]:
-    async with connected(settings):
+async def _prepare(settings: Settings, scale: int, carts: int) -> list[Case]:
+    async with connected(settings) as database:
         await IndexService.create_missing()
         await seed(scale=scale, settings=settings, progress=True)
         rows = await Post.find_rows({"status": PostStatus.PUBLISHED}, {"slug": 1}, sort=[("published_at", -1)])
         people = [User.from_row(row) for row in await User.find_rows({"is_active": True}, limit=64)]
         tokens = [await _session(user, settings) for user in people]
+        shop = await shop_cases(database, settings, carts=carts)
     slugs = [row["slug"] for row in rows]
     ids = [row["_id"] for row in rows]
     console.print(f"{len(rows)} published posts, {len(people)} signed-in people, 32 connections")
@@ -142,6 +134,7 @@ async def _prepare(settings: Settings, scale: int) -> list[Case]:
         Case("post by slug, unchanged since", same_post, same_post, 2.0),
         Case("page of 20 posts", list_page, list_page, 1.0),
         Case("comment created", comment, comment, 0.55),
+        *shop,
     ]
 
 
@@ -198,7 +191,7 @@ def main(rounds: int = 5, seconds: float = 4.0, scale: int = 10, only: str = "")
         server.start()
         try:
             settings = embedded_settings(Launch(data=Path(folder)), server.uri)
-            cases = asyncio.run(_prepare(settings, scale))
+            cases = asyncio.run(_prepare(settings, scale, carts=100 + int(CHECKOUTS * (rounds + 1) * seconds)))
             table = Table("work", "req/s", "bare req/s", "ratio", "goal", "CPU us", "bare CPU us", "CPU ratio", "p95 ms")
             with (
                 _started("api.main:app", settings, "/livez", factory=True) as agora,

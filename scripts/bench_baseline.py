@@ -13,6 +13,7 @@ import orjson
 from beanie import PydanticObjectId
 
 from models.database import Database, aggregate
+from scripts.bench_baseline_shop import BareShop
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -20,6 +21,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 database = Database.connect(os.environ["MONGODB_URI"], os.environ["AGORA_DATABASE"])
 posts = database.raw["posts"]
+shop = BareShop(database)
 
 # A `$lookup` with a pipeline of its own scans on the embedded server; the plain form uses the index.
 _JOIN: list[dict[str, Any]] = [
@@ -85,12 +87,18 @@ async def create_comment(post_id: str, body: bytes) -> Any:
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Three routes, told apart by the shape of their path."""
+    """The routes, told apart by the shape of their path."""
     if scope["type"] != "http":
         return
-    parts = scope["path"].split("/")[4:]  # after /api/v1/blog
+    domain, *parts = scope["path"].split("/")[3:]  # after /api/v1
     status = 200
-    if len(parts) == 3:
+    if domain == "shop":
+        if parts[0] == "checkout":
+            answer = await shop.checkout((await receive())["body"])
+            status = 201
+        else:
+            answer = await (shop.page(parts[1]) if len(parts) == 2 else shop.search(scope["query_string"]))
+    elif len(parts) == 3:
         body = (await receive())["body"]
         answer = await create_comment(parts[1], body)
         status = 201

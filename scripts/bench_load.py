@@ -5,6 +5,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+Request = Callable[[int, str], bytes]
+"""The n-th request; the text is the ETag of the answer before."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of work: how to ask either program for it, and the ratio of requests per second to reach."""
+
+    name: str
+    agora: Request
+    bare: Request
+    goal: float
+
 
 @dataclass
 class Load:
@@ -20,7 +33,7 @@ class Load:
         return self.requests / self.seconds
 
 
-async def drive(port: int, request: Callable[[int, str], bytes], *, connections: int, seconds: float) -> Load:
+async def drive(port: int, request: Request, *, connections: int, seconds: float) -> Load:
     """Keep `connections` busy for `seconds`. `request(n, etag)` makes the n-th request; `etag` is that of the answer before."""
     load = Load()
     deadline = time.perf_counter() + seconds
@@ -30,7 +43,7 @@ async def drive(port: int, request: Callable[[int, str], bytes], *, connections:
     return load
 
 
-async def _keep_asking(port: int, request: Callable[[int, str], bytes], load: Load, lane: int, deadline: float) -> None:
+async def _keep_asking(port: int, request: Request, load: Load, lane: int, deadline: float) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     number = lane * 1_000_000
     etag = ""
