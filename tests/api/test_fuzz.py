@@ -39,7 +39,7 @@ def target(embedded_server: EmbeddedServer) -> Iterator[Target]:
 @pytest.fixture(scope="module")
 def report(target: Target) -> Report:
     made = fuzz(target, cases=CASES, seed=SEED)
-    crawl(target, made, per_operation=3)
+    crawl(target, made, per_operation=1)
     return made
 
 
