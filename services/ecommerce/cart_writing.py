@@ -10,6 +10,7 @@ from typing import Any
 
 from beanie import PydanticObjectId
 
+from models.base import now as present
 from models.database import DuplicateKeyError, Session, run_transaction, start_again
 from models.ecommerce.carts import Cart, CartLine
 from services.errors import PreconditionError, RuleViolatedError
@@ -93,8 +94,8 @@ class CartDraft:
         """The line in the place of the one of its variant, or as the last. Raises CartFullError."""
         if line.quantity > MAX_QUANTITY:
             raise CartFullError
-        for at, present in enumerate(self.lines):
-            if present.variant_id == line.variant_id:
+        for at, known in enumerate(self.lines):
+            if known.variant_id == line.variant_id:
                 self.lines[at] = line
                 return
         if len(self.lines) >= MAX_LINES:
@@ -209,10 +210,10 @@ async def change_cart(
 async def write_cart(cart: Cart, fields: Mapping[str, Any], *, session: Session) -> Cart:
     """The cart after setting these fields, if nobody changed it since it was read; else the transaction starts again."""
     query = {"_id": cart.id, "revision": cart.revision}
-    changed = await Cart.change(query, {"$set": fields, "$inc": {"revision": 1}}, session=session)
-    if changed is None:
+    fields = {**fields, "updated_at": present()}
+    if not await Cart.change_row(query, {"$set": fields, "$inc": {"revision": 1}}, session=session):
         raise start_again("the cart was changed by another transaction")
-    return changed
+    return Cart.from_row({**cart.row(), **fields, "revision": cart.revision + 1})
 
 
 async def _make_cart(holder: CartHolder, fields: dict[str, Any], *, token: str | None, session: Session) -> Cart:

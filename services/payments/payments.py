@@ -102,14 +102,15 @@ class PaymentService:
         settings: Settings,
         now: datetime | None = None,
         client_address: str | None = None,
+        known: Payment | None = None,
     ) -> Payment:
-        """Check and charge a payment; the payment as it then is.
+        """Check and charge a payment; the payment as it then is. `known` is the payment as the caller has just read it.
 
         A decline is no error: look at `state`. `processing` means that the outcome is not known yet: a later `execute`, the
         resolver or a webhook settles it, and none of them charges again. A payment that is settled, or waits for a review, is
         returned as it is. Must not be called inside a transaction. Raises PaymentNotFoundError and UnknownGatewayError.
         """
-        payment = await load_payment(payment_id)
+        payment = await load_payment(payment_id) if known is None else known
         gateways.get(payment.gateway)
         if payment.state is PaymentState.CREATED:
             admitted = await admit(

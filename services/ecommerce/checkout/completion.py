@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from beanie import PydanticObjectId
 from pydantic import BaseModel, ConfigDict, Field
@@ -107,11 +108,11 @@ class CheckoutService:
                     raise
         if placed.payment is not None:
             await _execute(placed.payment, gateways=gateways, settings=settings, client_address=client_address, now=now)
-        order = await _reload(placed.order.id)
-        is_guest = order.guest_token_hash is not None
+        row = await _reload(placed.order.id)
+        is_guest = row["guest_token_hash"] is not None
         return CheckedOut(
-            order=to_order_read(order.row()),
-            guest_token=guest_order_token(order.id, settings=settings) if is_guest else None,
+            order=to_order_read(row),
+            guest_token=guest_order_token(placed.order.id, settings=settings) if is_guest else None,
         )
 
     @staticmethod
@@ -136,7 +137,7 @@ class CheckoutService:
         work = partial(_begin_payment, order_id, terms, access=access, key=key, gateway=gateway, now=moment)
         payment = await run_transaction(work, hot=[order_id])
         await _execute(payment, gateways=gateways, settings=settings, client_address=client_address, now=now)
-        return to_order_read((await _reload(order_id)).row())
+        return to_order_read(await _reload(order_id))
 
 
 async def _place_cart(
@@ -230,6 +231,7 @@ async def _execute(
     """Raises PaymentDeclinedError."""
     settled = await PaymentService.execute(
         payment.id,
+        known=payment,
         gateways=gateways,
         listener=OrderSettlement(settings),
         settings=settings,
@@ -240,8 +242,8 @@ async def _execute(
         raise PaymentDeclinedError(settled)
 
 
-async def _reload(order_id: PydanticObjectId) -> Order:
+async def _reload(order_id: PydanticObjectId) -> dict[str, Any]:
     row = await Order.find_row({"_id": order_id})
     if row is None:
         raise OrderNotFoundError(order_id)
-    return Order.from_row(row)
+    return row

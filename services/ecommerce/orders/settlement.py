@@ -35,6 +35,7 @@ from services.settings import Settings
 
 PAYMENT_REVIEW = "payment_review"
 _UNSHIPPED = (OrderStatus.CONFIRMED, OrderStatus.PROCESSING)
+_UNDECIDED = (PaymentState.CREATED, PaymentState.PROCESSING)  # of a payment: nothing an order would do anything about
 
 
 def checkout_payment_key(order_id: PydanticObjectId) -> str:
@@ -50,6 +51,8 @@ class OrderSettlement(PaymentListener):
 
     async def payment_changed(self, session: Session, payment: Payment) -> None:
         """Confirm, cancel, hold, or mark for giving back, as the payment's new state asks."""
+        if payment.state in _UNDECIDED:
+            return
         order = await _order_of(payment.subject, session)
         if order is None:
             return
@@ -61,11 +64,9 @@ class OrderSettlement(PaymentListener):
                 await _failed(order, payment, session=session, now=now)
             case PaymentState.VOIDED:
                 await _voided(order, payment, session=session, now=now)
-            case PaymentState.IN_REVIEW:
+            case _:
                 held = await change_order(order, {"is_held": True, "hold_reason": PAYMENT_REVIEW}, session=session)
                 await _note_update(held, payment, session=session)
-            case _:
-                pass
 
     async def refund_changed(self, session: Session, payment: Payment, refund: Refund) -> None:
         """Count what went back; an order of which everything went back is refunded."""

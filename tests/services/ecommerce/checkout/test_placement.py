@@ -25,3 +25,9 @@ class TestBudget:
         assert sent.sent[:4] == ["find orders", "find carts", "find users", "findAndModify sequences"]
         transaction = sent.sent[4 : sent.sent.index("commitTransaction 1") + 1]
         assert len(transaction) == 14, transaction
+        # With the fraud check, the settlement, and the order read once more.
+        assert len(sent) == 41, sent.sent
+
+        # Which has the embedded server walk whole collections: fit for the few numbers there are, and for what is not there yet.
+        modified = [command for command in sent.sent if command.startswith("findAndModify")]
+        assert modified == ["findAndModify sequences", "findAndModify payments"]
