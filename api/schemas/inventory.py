@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from api.schemas.base import Id, Input
 from models.base import UtcDatetime
@@ -29,6 +29,12 @@ class LevelUpdate(LevelChanges, Input):
     """Changes to a level: what is left out stays, null takes a reorder point or quantity away."""
 
 
+def _something(quantity: int) -> int:
+    if quantity == 0:
+        raise ValueError("a correction changes something")
+    return quantity
+
+
 class _AtPlace(Input):
     variant_id: Id
     location_id: Id | None = Field(default=None, description="The location that serves first when left out")
@@ -49,7 +55,11 @@ class ReceiptCreate(_AtPlace):
 class AdjustmentCreate(_AtPlace):
     """A correction by hand, up or down."""
 
-    quantity: Annotated[int, Field(ge=-MAX_QUANTITY, le=MAX_QUANTITY, description="Signed", examples=[-2])]
+    quantity: Annotated[
+        int,
+        Field(ge=-MAX_QUANTITY, le=MAX_QUANTITY, description="Signed, and not 0", examples=[-2]),
+        AfterValidator(_something),
+    ]
     unit_cost: MoneyInput | None = Field(default=None, description="Of each piece that comes in; else the present average")
 
     def to_correction(self) -> Correction:
