@@ -48,7 +48,7 @@ from tests.factories.checkout import (
 from tests.factories.customers import make_customer, make_place
 from tests.factories.pricing import create_coupon
 from tests.factories.users import make_user, viewer_of
-from tests.races import REPLY_SECONDS, rounds, seeds
+from tests.races import patiently, rounds, seeds
 
 # Buyers and units. Callers that collide for one row cost a multiple of those that queue: as many as there may be processes.
 CROWDS = {"queued": (24, 7), "colliding": (8, 3)}
@@ -161,7 +161,7 @@ class TestStock:
         buyers = await shoppers(60, lambda at: [(tee, 1), (cup, 1)] if at % 2 else [(cup, 1), (tee, 1)])
         chance.shuffle(buyers)
 
-        answers = await asyncio.gather(*(attempt(till.checkout(buyer), within=REPLY_SECONDS) for buyer in buyers))
+        answers = await asyncio.gather(*(attempt(till.checkout(buyer), within=patiently(5)) for buyer in buyers))
 
         assert sum(isinstance(answer, CheckedOut) for answer in answers) == 15
         assert {order.items_count for order in await all_of(Order)} == {2}
