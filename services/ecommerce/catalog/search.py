@@ -9,11 +9,13 @@ import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeAlias
 
 from beanie import PydanticObjectId
+from bson import ObjectId
 
 from models.ecommerce.catalog import VISIBLE_STATUSES, AttributeKind, Product
 from models.ecommerce.catalog_reads import (
@@ -101,6 +103,8 @@ class _Search:
 _Key: TypeAlias = tuple[ProductFilter, ProductSort, PageRequest, bool]
 
 _pages: Cache[_Key, bytes] = Cache("shop_search_pages", ttl=5.0, size=300)
+_totals: Cache[str, int] = Cache("shop_totals", ttl=5.0, size=1)
+_bounds: Cache[tuple[ProductSort, int], Any] = Cache("shop_page_bounds", ttl=600.0, size=500)
 
 
 class ProductSearchService:
@@ -166,6 +170,7 @@ def price_limit(amount: Decimal | None, currency: str) -> Money | None:
 def forget_searches(_: PydanticObjectId | None = None) -> None:
     """Have results found anew."""
     _pages.invalidate()
+    _totals.invalidate()
 
 
 Product.watchers.append(forget_searches)
@@ -174,11 +179,48 @@ shows_reference(_pages)
 
 async def _all_public(visible: Condition, page: PageRequest, sort: ProductSort) -> dict[str, Any]:
     """Everything, in the order of an index and without a look at what is not on the page; in the form of `_pipeline`."""
-    rows, total = await asyncio.gather(
-        Product.find_rows(visible, SUMMARY_FIELDS, sort=list(_ORDERS[sort].items()), skip=page.skip, limit=page.limit),
-        Product.count_rows(visible),
+    total, rows = await asyncio.gather(
+        _totals.get_or_load("public", lambda: Product.count_rows(visible)),
+        _public_rows(visible, page, sort),
     )
     return {"rows": rows, "total": [{"n": total}]}
+
+
+async def _public_rows(visible: Condition, page: PageRequest, sort: ProductSort) -> list[dict[str, Any]]:
+    """The rows of a page of everything, read within the range that held the whole page last time, if there was one.
+
+    The embedded server sorts all that a filter matches; the range makes that little more than the page. It cannot make the answer
+    wrong: a full page within the range is the page, because all that sorts before the range's end lies in it.
+    """
+    order = _ORDERS[sort]
+    field, direction = next(iter(order.items()))
+    window: dict[str, Any] = {"sort": list(order.items()), "skip": page.skip, "limit": page.limit}
+    fields = {**SUMMARY_FIELDS, field.partition(".")[0]: 1}
+    key = (sort, page.skip + page.limit)
+    bound = _bounds.get(key)
+    rows: list[dict[str, Any]] = []
+    if bound is not None:
+        rows = await Product.find_rows({**visible, field: bound}, fields, **window)
+    if len(rows) < page.limit:
+        rows = await Product.find_rows(visible, fields, **window)
+    if len(rows) == page.limit:
+        end: Any = rows[-1]
+        for part in field.split("."):
+            end = end[part]
+        _bounds.put(key, _up_to(end, direction))
+    return rows
+
+
+def _up_to(end: Any, direction: int) -> Any:
+    """What holds for everything that sorts before or at `end`; None where that is everything.
+
+    Wider than need be: asked for a bound itself, the embedded server may leave it out.
+    """
+    if isinstance(end, bool):
+        return end or None  # not featured: at the end of the list
+    if isinstance(end, ObjectId):
+        return {"$gt": ObjectId.from_datetime(end.generation_time - timedelta(seconds=1))}
+    return {"$gt": end - 1} if direction < 0 else {"$lt": end + 1}
 
 
 def _result(

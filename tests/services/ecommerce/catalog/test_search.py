@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from beanie import PydanticObjectId
 
-from models.ecommerce.catalog import AttributeKind, AttributeValue, Product, ProductCategory, ProductStatus
+from models.ecommerce.catalog import VISIBLE_STATUSES, AttributeKind, AttributeValue, Product, ProductCategory, ProductStatus
 from models.ecommerce.catalog_reads import ProductSearchPage, SearchFacets
 from services.ecommerce.catalog.search import (
     InvalidFilterError,
@@ -232,6 +232,61 @@ class TestFacets:
             ("brand", [("acme", "Acme", 1)]),
             ("color", [("dark red", "Dark Red", 1)]),
         ]
+
+
+class TestEverything:
+    """The list without a filter is read within the range that held the page last time."""
+
+    @pytest.mark.parametrize("sort", ProductSort)
+    async def test_pages_stay_right_while_products_come_go_and_change(self, sort: ProductSort) -> None:
+        generator = random.Random(f"everything {sort}")
+
+        def draw(name: str) -> Product:
+            return make_product(
+                name=name,
+                price=f"{generator.randint(1, 4)}.00",
+                is_featured=generator.random() < 0.4,
+                sales_count=generator.randint(0, 4),
+                rating_average=generator.randint(0, 4),
+                status=generator.choice(["active", "active", "out_of_stock", "draft"]),
+            )
+
+        keys: dict[ProductSort, Callable[[Product], Any]] = {
+            ProductSort.RELEVANCE: lambda one: (-one.is_featured, -one.sales_count, _latest(one)),
+            ProductSort.PRICE_LOW: lambda one: (one.price.amount, _latest(one)),
+            ProductSort.PRICE_HIGH: lambda one: (-one.price.amount, one.id),
+            ProductSort.NEWEST: _latest,
+            ProductSort.BESTSELLING: lambda one: (-one.sales_count, _latest(one)),
+            ProductSort.RATING: lambda one: (-one.rating_average, _latest(one)),
+        }
+        there = [await draw(f"thing {number}").store() for number in range(24)]
+        for step in range(8):
+            public = sorted((one for one in there if one.status in VISIBLE_STATUSES), key=keys[sort])
+            for number in (1, 2, 3):
+                found = await ProductSearchService.search_products(ProductFilter(), PageRequest(number, 5), sort=sort)
+                assert [item.id for item in found.items] == [one.id for one in public[number * 5 - 5 : number * 5]], step
+                assert found.total_count == len(public)
+            gone = there.pop(generator.randrange(len(there)))
+            await Product.collection().delete_one({"_id": gone.id})
+            there.append(await draw(f"late thing {step}").store())
+            changed = there[generator.randrange(len(there))]
+            changed.is_featured, changed.sales_count = not changed.is_featured, generator.randint(0, 6)
+            values = {"is_featured": changed.is_featured, "sales_count": changed.sales_count}
+            assert await Product.change_row({"_id": changed.id}, {"$set": values})
+
+    async def test_second_reading_is_bounded(self, commands: CommandLog) -> None:
+        for number in range(4):
+            await create_product(sales_count=number)
+        with commands.counting() as sent:
+            for _ in range(2):
+                await ProductSearchService.search_products(ProductFilter(), PageRequest(1, 2), sort=ProductSort.BESTSELLING)
+
+        filters = [read.filter for read in sent.reads if read.collection == "products"]
+        assert [found.get("sales_count") for found in filters] == [None, {"$gt": 1}]
+
+
+def _latest(product: Product) -> int:
+    return -int(str(product.id), 16)
 
 
 class TestBudget:
