@@ -79,6 +79,7 @@ def _started(target: str, settings: Settings, ready_path: str, *, factory: bool)
         "AGORA_WORKER_IN_PROCESS": "false",
         "AGORA_ANONYMOUS_REQUESTS": "1000000000",
         "AGORA_USER_REQUESTS": "1000000000",
+        "AGORA_TRUSTED_PROXIES": '["127.0.0.1/32"]',
     }
     command = [sys.executable, "-m", "uvicorn", target, "--port", str(port), "--loop", "uvloop", "--http", "httptools"]
     command += ["--no-access-log", "--log-level", "warning", *(["--factory"] if factory else [])]

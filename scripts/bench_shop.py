@@ -42,7 +42,7 @@ async def shop_cases(database: Database, settings: Settings, *, carts: int) -> l
     tokens = await _fill_carts(sold, settings, carts)
     slugs = [product.slug for product in products]
     categories = await _categories(products)
-    names = [f"bench-{secrets.token_hex(8)}"]
+    chance = Random(7)
 
     def search(number: int, facets: str) -> bytes:
         low = 1 + number * 7919 % 1_999 / 100
@@ -58,15 +58,15 @@ async def shop_cases(database: Database, settings: Settings, *, carts: int) -> l
     def product_page(number: int, etag: str) -> bytes:
         return get(f"/api/v1/shop/products/{slugs[number * 7919 % len(slugs)]}")
 
-    draft = orjson.dumps({"email": "jane@example.com", "payment_method": "invoice", "shipping_address": _PLACE})
-
     def checkout(number: int, etag: str) -> bytes:
         token = next(tokens, None)
         if token is None:
             raise SystemExit("the carts are used up: measure for a shorter time, or fill more of them")
-        return post("/api/v1/shop/checkout", draft, f"idempotency-key: {names[0]}-{token}\r\ncart-token: {token}\r\n")
-
-    chance = Random(7)
+        # Everybody is somebody else: the fraud rules look at those of one address together.
+        draft = {"email": f"{token}@example.com", "payment_method": "invoice", "shipping_address": _PLACE}
+        address = f"10.{chance.randrange(256)}.{chance.randrange(256)}.{chance.randrange(1, 255)}"
+        headers = f"idempotency-key: {token}\r\ncart-token: {token}\r\nx-forwarded-for: {address}\r\n"
+        return post("/api/v1/shop/checkout", orjson.dumps(draft), headers)
 
     def bare_checkout(number: int, etag: str) -> bytes:
         pair = chance.sample(sold, 2)

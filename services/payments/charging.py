@@ -1,5 +1,6 @@
 """Sending a charge to its gateway, once, and asking about it when no answer came."""
 
+from collections.abc import Hashable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -72,12 +73,19 @@ def flight_time(settings: Settings) -> timedelta:
     return timedelta(seconds=settings.gateway_timeout_seconds) + FLIGHT_MARGIN
 
 
-async def send_charge(payment: Payment, *, gateways: Gateways, listener: PaymentListener, now: datetime | None) -> Payment:
+async def send_charge(
+    payment: Payment,
+    *,
+    gateways: Gateways,
+    listener: PaymentListener,
+    now: datetime | None,
+    hot: Sequence[Hashable] = (),
+) -> Payment:
     """Make the call for a payment that was moved to `processing` for it, and settle what it comes to."""
     charge = Charge(payment.key, payment.amount, payment.method, payment.token, payment.captures_later, payment.subject)
     kind = TransactionKind.AUTHORISE if payment.captures_later else TransactionKind.CHARGE
     spoken = await exchange(kind, partial(gateways.get(payment.gateway).charge, charge), amount=payment.amount)
-    settled = await settle_payment(payment, spoken, listener=listener, now=now or present())
+    settled = await settle_payment(payment, spoken, listener=listener, now=now or present(), hot=hot)
     return await _wait(settled.payment, now=now)
 
 

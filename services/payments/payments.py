@@ -5,6 +5,7 @@ came of it. Whatever dies in between is found by the first and asked about; see 
 """
 
 import contextlib
+from collections.abc import Hashable, Sequence
 from datetime import datetime
 
 from beanie import PydanticObjectId
@@ -103,8 +104,11 @@ class PaymentService:
         now: datetime | None = None,
         client_address: str | None = None,
         known: Payment | None = None,
+        hot: Sequence[Hashable] = (),
     ) -> Payment:
         """Check and charge a payment; the payment as it then is. `known` is the payment as the caller has just read it.
+
+        `hot` names what the listener will contend for, as in `run_transaction`.
 
         A decline is no error: look at `state`. `processing` means that the outcome is not known yet: a later `execute`, the
         resolver or a webhook settles it, and none of them charges again. A payment that is settled, or waits for a review, is
@@ -119,7 +123,7 @@ class PaymentService:
             if admitted is not None:
                 if admitted.state is not PaymentState.PROCESSING:
                     return admitted
-                return await send_charge(admitted, gateways=gateways, listener=listener, now=now)
+                return await send_charge(admitted, gateways=gateways, listener=listener, now=now, hot=hot)
             payment = await load_payment(payment_id)  # another caller admitted it meanwhile
         if payment.state is PaymentState.PROCESSING:
             return await ask_about_charge(payment, gateways=gateways, listener=listener, settings=settings, now=now)

@@ -4,7 +4,7 @@ States only move forward, in an order in which later facts outweigh earlier ones
 often, the facts arrive. That money was taken outweighs everything: also a failure or a void that Agora believed in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -96,9 +96,15 @@ def next_check(checks_count: int, now: datetime) -> datetime:
 
 
 async def settle_payment(
-    payment: Payment, spoken: Exchange, *, listener: PaymentListener, now: datetime, event: GatewayEvent | None = None
+    payment: Payment,
+    spoken: Exchange,
+    *,
+    listener: PaymentListener,
+    now: datetime,
+    event: GatewayEvent | None = None,
+    hot: Sequence[Hashable] = (),
 ) -> Settled:
-    """Write the exchange down and move the payment as far as it says.
+    """Write the exchange down and move the payment as far as it says. `hot` names what the listener will contend for.
 
     With `event`, the webhook that brought it is written in the same transaction: raises DuplicateKeyError when it was before.
     """
@@ -120,7 +126,7 @@ async def settle_payment(
         await announce(moved, session=session, listener=listener)
         return Settled(moved, has_moved=True)
 
-    return await run_transaction(settle, hot=[payment.id])
+    return await run_transaction(settle, hot=[payment.id, *hot])
 
 
 async def announce(

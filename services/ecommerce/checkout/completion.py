@@ -26,7 +26,7 @@ from services.ecommerce.checkout.placement import (
 )
 from services.ecommerce.checkout.wishes import CheckoutDraft, PaymentTerms
 from services.ecommerce.customers import guest_key
-from services.ecommerce.orders.effects import order_owner
+from services.ecommerce.orders.effects import order_owner, variants_of
 from services.ecommerce.orders.reading import (
     OrderAccess,
     OrderNotFoundError,
@@ -107,7 +107,9 @@ class CheckoutService:
                 if placed is None:
                     raise
         if placed.payment is not None:
-            await _execute(placed.payment, gateways=gateways, settings=settings, client_address=client_address, now=now)
+            await _execute(
+                placed.payment, placed.order, gateways=gateways, settings=settings, client_address=client_address, now=now
+            )
         row = await _reload(placed.order.id)
         is_guest = row["guest_token_hash"] is not None
         return CheckedOut(
@@ -136,7 +138,7 @@ class CheckoutService:
         moment = to_milliseconds(now or present())
         work = partial(_begin_payment, order_id, terms, access=access, key=key, gateway=gateway, now=moment)
         payment = await run_transaction(work, hot=[order_id])
-        await _execute(payment, gateways=gateways, settings=settings, client_address=client_address, now=now)
+        await _execute(payment, None, gateways=gateways, settings=settings, client_address=client_address, now=now)
         return to_order_read(await _reload(order_id))
 
 
@@ -226,7 +228,13 @@ def _payer_of(order: Order) -> str:
 
 
 async def _execute(
-    payment: Payment, *, gateways: Gateways, settings: Settings, client_address: str | None, now: datetime | None
+    payment: Payment,
+    order: Order | None,
+    *,
+    gateways: Gateways,
+    settings: Settings,
+    client_address: str | None,
+    now: datetime | None,
 ) -> None:
     """Raises PaymentDeclinedError."""
     settled = await PaymentService.execute(
@@ -237,6 +245,8 @@ async def _execute(
         settings=settings,
         client_address=client_address,
         now=now,
+        # A success takes the stock, a failure gives it back.
+        hot=variants_of(order) if order is not None else (),
     )
     if settled.state in _OVER:
         raise PaymentDeclinedError(settled)
