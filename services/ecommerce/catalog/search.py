@@ -355,9 +355,18 @@ def _pipeline(search: _Search, wanted: ProductFilter, page: PageRequest, sort: P
 
 
 def _narrowest(search: _Search) -> Condition:
-    """Where facets are not counted, a chosen brand, tag or attribute leads rather than all that is public."""
+    """Where facets are not counted, a chosen brand, tag, attribute or range of prices leads rather than all that is public."""
+    if "status" not in search.lead:
+        return search.lead
     chosen = [condition for condition in search.groups.values() if "facets" in condition]
-    return chosen[0] if "status" in search.lead and chosen else search.lead
+    if chosen:
+        return chosen[0]
+    if "price" in search.groups:
+        # Wider by one on both sides, and without the currency: as an index serves it on either server, boundaries included.
+        within = search.groups["price"]["price.amount"]
+        wider = {"$gte": ("$gt", -1), "$lte": ("$lt", 1)}
+        return {**search.lead, "price.amount": {wider[at][0]: bound + wider[at][1] for at, bound in within.items()}}
+    return search.lead
 
 
 def _match_all(conditions: Iterable[Condition]) -> Stages:
