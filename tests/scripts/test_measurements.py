@@ -26,7 +26,9 @@ def test_bench_compares_every_kind_of_work(tmp_path: Path) -> None:
     ended = run_program(tmp_path, "-c", BENCH, COLUMNS="200")
 
     assert ended.returncode == 0, ended.stderr
-    for work in ("post by slug", "unchanged since", "page of 20 posts", "comment created", "a route that does nothing"):
+    publication = ("post by slug", "unchanged since", "page of 20 posts", "comment created")
+    shop = ("product search", "product search with facets", "product page", "checkout of two lines")
+    for work in (*publication, *shop, "a route that does nothing"):
         assert work in ended.stdout
 
 
