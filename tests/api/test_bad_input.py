@@ -456,12 +456,11 @@ class TestQueries:
         calls = [(operation, await valid_call(operation, world)) for operation in reading]
         before = await contents()
 
-        for operation, call in calls:
-            for parameter in operation.query_parameters:
+        for turn, (operation, call) in enumerate(calls):
+            for place, parameter in enumerate(operation.query_parameters):
                 is_free = is_free_text(parameter["schema"])
-                texts = [
-                    quote(text, safe="") for text in [*OPERATOR_TEXTS, "nope", "1e999", "NaN", "-1", "9" * 30, "1;2", "", "٣"]
-                ]
+                every = [*OPERATOR_TEXTS, "nope", "1e999", "NaN", "-1", "9" * 30, "1;2", "", "٣"]
+                texts = [quote(text, safe="") for text in by_turns(every, turn + place, 5)]
                 cases = {text: {200, 400, 404, 422} if is_free else {422} for text in texts}
                 cases |= {"x" * 20_000: {422}, "%00": {422}, "a%00b": {422}}
                 cases |= {raw: {200, 400, 404, 422} if is_free else {422} for raw in ("%ff", "%ed%a0%80", "%c0%80")}
@@ -517,11 +516,12 @@ class TestPaths:
         calls = [(operation, await valid_call(operation, world)) for operation in addressed]
         before, faults = await contents(), {}
 
-        for operation, call in calls:
-            for parameter in operation.path_parameters:
+        for turn, (operation, call) in enumerate(calls):
+            for place, parameter in enumerate(operation.path_parameters):
                 is_free = is_free_text(parameter["schema"])
                 texts = [*OPERATOR_TEXTS, "nope", "65f0", "0", "-1", "1.5", "9" * 30, "65f0c0ffee0ddba11ca7f00z", " ", "ü"]
-                cases = {quote(text, safe=""): {404, 422} if is_free else {422} for text in texts}
+                chosen = by_turns(texts, turn + place, 5)
+                cases = {quote(text, safe=""): {404, 422} if is_free else {422} for text in chosen}
                 cases |= {"x" * 5000: {422}, "%00": {422}, "%ff": {404, 422}, "%ed%a0%80": {404, 422}}
                 for text, statuses in cases.items():
                     values = {key: quote(value, safe="") for key, value in (await path_values(operation, world, "")).items()}
