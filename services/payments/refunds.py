@@ -84,12 +84,12 @@ class RefundService:
             return refund
         payment = await load_payment(payment_id, session=session)
         require_amount(amount, payment)
-        held = await Payment.change(
+        is_held = await Payment.change_row(
             {"_id": payment_id, "state": PaymentState.CAPTURED, "refundable": {"$gte": amount.amount}},
             {"$inc": {"refundable": -amount.amount}},
             session=session,
         )
-        if held is None:
+        if not is_held:
             if payment.state is not PaymentState.CAPTURED:
                 raise PaymentStateError(payment)
             raise RefundTooLargeError(Money(amount=payment.refundable, currency=payment.amount.currency))
