@@ -6,12 +6,18 @@ LANE ?= pymongo
 PORT ?= 8000
 DATA ?= .agora
 SCALE ?= 1
+# Processes that share the tests; 0 runs them in one.
+WORKERS ?= 2
 
 VENV   := .venv/$(LANE)
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 SOURCES := models services api scripts tests
+# A file stays with one process, which makes what its tests share once; files go out in their order, the long ones not last.
+PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# What Python compiled is kept: the programs that tests start compile the same files again and again.
+unexport PYTHONDONTWRITEBYTECODE
 export AGORA_DATA := $(DATA)
 export PYTHONPATH := $(CURDIR)
 
@@ -52,8 +58,8 @@ reconcile: $(READY) ## recompute every stored counter; exits 1 on drift (REPAIR=
 indexes: $(READY) ## compare the declared indexes with the created ones (CREATE=1 creates the missing)
 	@exec $(PY) -m scripts.indexes $(if $(CREATE),--create)
 
-test: $(DEV) ## run every test
-	@exec $(PY) -m pytest
+test: $(DEV) ## run every test (WORKERS=2 processes share them; 0 for one alone)
+	@exec $(PY) -m pytest $(PARALLEL)
 
 check: $(DEV) ## formatting, lint and types
 	@$(VENV)/bin/ruff format --check $(SOURCES)
@@ -71,7 +77,7 @@ typecheck: $(DEV) ## mypy alone
 	@$(VENV)/bin/mypy $(SOURCES)
 
 cov: $(DEV) ## run every test with branch coverage; fails below the floor
-	@exec $(PY) -m pytest --cov --cov-report=term-missing:skip-covered
+	@exec $(PY) -m pytest $(PARALLEL) --cov --cov-report=term-missing:skip-covered
 
 bench: $(DEV) ## throughput and CPU per request against a bare ASGI program, as ratios
 	@exec $(PY) -m scripts.bench
@@ -83,7 +89,7 @@ stress-jobs: $(DEV) ## kill workers while they send 1,000 webhooks; each must ar
 	@exec $(PY) -m scripts.stress_jobs --events $(or $(EVENTS),1000) --kills $(or $(KILLS),10)
 
 stress-races: $(DEV) ## every race with SEEDS=50 seeds, thousands of random lives (IN=tests/services)
-	@AGORA_RACE_SEEDS=$(or $(SEEDS),50) HYPOTHESIS_PROFILE=thorough exec $(PY) -m pytest -o faulthandler_timeout=0 $(or $(IN),tests/services)
+	@AGORA_RACE_SEEDS=$(or $(SEEDS),50) AGORA_PATIENCE=1 HYPOTHESIS_PROFILE=thorough exec $(PY) -m pytest -o faulthandler_timeout=0 $(or $(IN),tests/services)
 
 stress-checkout: $(DEV) ## kill database, application and worker while 200 people buy, ROUNDS=20 times; then account for everything
 	@exec $(PY) -m scripts.stress_checkout --rounds $(or $(ROUNDS),20)
