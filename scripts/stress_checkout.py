@@ -57,7 +57,8 @@ async def run(house: House, rounds: int, shoppers: int, load_seconds: float, ans
         for part in ("app", "worker"):
             house.start(part)
         house.await_healthy()
-        tally, healed = Tally(healthy_at=time.monotonic()), list[float]()
+        tally, healed = Tally(), list[float]()
+        tally.note_recovery()
         for number, parts in zip(range(rounds), cycle(_VICTIMS), strict=False):
             healed.append(await crash(house, stock, tally, parts, load_seconds))
             console.print(
@@ -76,7 +77,7 @@ async def crash(house: House, stock: Stock, tally: Tally, parts: tuple[str, ...]
         lanes = [Shopper(client, stock, number, tally) for number in range(len(stock.tokens))]
         buying = [asyncio.create_task(shopper.buy_until(over)) for shopper in lanes]
         await asyncio.sleep(load_seconds)
-        tally.healthy_at = None
+        tally.note_kill()
         began = time.monotonic()
         for part in parts:
             house.kill(part)
@@ -86,8 +87,7 @@ async def crash(house: House, stock: Stock, tally: Tally, parts: tuple[str, ...]
             await asyncio.sleep(0.05)
             if time.monotonic() - began > QUIET_SECONDS:
                 raise SystemExit(f"Agora did not come back; see {house.folder}.")
-        tally.healthy_at = time.monotonic()
-        healed = tally.healthy_at - began
+        healed = tally.note_recovery() - began
         over.set()
         await asyncio.gather(*buying)
     return healed

@@ -1,6 +1,7 @@
 """Shoppers who buy over HTTP whatever happens to the shop: each request is repeated under its key until it is answered."""
 
 import asyncio
+import contextlib
 import random
 import time
 import uuid
@@ -135,6 +136,16 @@ class Tally:
     refunds: int = 0
     in_doubt: list[float] = field(default_factory=list)  # seconds from healthy to the answer of checkouts a kill interrupted
     healthy_at: float | None = None  # None between a kill and the recovery
+    healthy: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def note_kill(self) -> None:
+        self.healthy_at = None
+        self.healthy.clear()
+
+    def note_recovery(self) -> float:
+        self.healthy_at = time.monotonic()
+        self.healthy.set()
+        return self.healthy_at
 
 
 class Shopper:
@@ -233,8 +244,17 @@ class Shopper:
                         self.tally.in_doubt.append(max(0.0, time.monotonic() - (self.tally.healthy_at or time.monotonic())))
                     return answer
                 was_in_doubt = was_in_doubt or (answer.status_code == 503 and self.tally.healthy_at is None)
-            await asyncio.sleep(self.chance.uniform(0.5, 1.0) * pause)
-            pause = min(0.5, 1.5 * pause)
+            # Asking all the time would cost the shop the processor it needs to come back.
+            await self._wait(self.chance.uniform(0.5, 1.0) * pause)
+            pause = min(2.0, 1.5 * pause)
+
+    async def _wait(self, seconds: float) -> None:
+        if self.tally.healthy.is_set():
+            await asyncio.sleep(min(seconds, 0.3))
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.tally.healthy.wait()
 
 
 def order_ids(tally: Tally) -> list[PydanticObjectId]:
