@@ -1,5 +1,6 @@
 """Who sends the requests of `make fuzz`, and how generated ones are aimed at what exists, repeated and spoilt."""
 
+import copy
 import json
 import random
 from typing import Any
@@ -10,7 +11,9 @@ from schemathesis import Case as GenericCase
 from schemathesis.core.result import Ok
 from schemathesis.core.transport import Response
 
+from models.ecommerce.carts import Cart
 from models.users import Role
+from scripts.fuzz_bodies import BODIES, STATES
 from scripts.fuzz_fresh import fresh_comment, fresh_token
 from scripts.fuzz_shop import CART_OPERATIONS, fill_cart, known_as, make_own
 from scripts.fuzz_target import PASSWORD, Person, Target
@@ -70,9 +73,11 @@ class Caller:
         self.http.trust_env = False
         self.person: Person | None = None
         self.kept: dict[str, list[str]] = {}  # cursors and tags that earlier answers held
+        self.cart: Cart | None = None  # of this person, as it was last filled
         self.renew()
 
     def renew(self) -> None:
+        self.cart = None
         self.person = self.target.person(self.role) if self.role is not None else None
 
     @property
@@ -82,7 +87,7 @@ class Caller:
     def try_out(self, case: Case) -> list[Response]:
         """The answers to this case aimed at what exists, sometimes to its repetition, and to a spoilt form of it."""
         if self.person and id_of(case.operation) in CART_OPERATIONS and self.dice.random() < 0.7:
-            self.target.do(fill_cart(self.person.id))
+            self.cart = self.target.do(fill_cart(self.person.id))
         self.aim(case)
         answers = [self.send(case)]
         if case.method == "POST" and self.dice.random() < 0.2:
@@ -148,7 +153,12 @@ class Caller:
 
     def aim(self, case: Case) -> None:
         """Name things that exist in some of the parameters and fields, so that more than the check of inputs is reached."""
-        places: tuple[tuple[Any, float], ...] = ((case.path_parameters, 0.7), (case.query, 0.5), (case.body, 0.6))
+        whole = BODIES.get(id_of(case.operation))
+        is_whole = whole is not None and self.dice.random() < 0.4
+        if is_whole:
+            case.body = copy.deepcopy(whole)
+        in_body = 1.0 if is_whole else 0.6
+        places: tuple[tuple[Any, float], ...] = ((case.path_parameters, 0.8), (case.query, 0.5), (case.body, in_body))
         for where, odds in places:
             if isinstance(where, dict):
                 self._aim(case, where, odds)
@@ -180,6 +190,8 @@ class Caller:
             return [self.kept["guest order"][0].partition(" ")[0]]
         if belonging := self._belonging(case, name, where or {}):
             return belonging
+        if in_state := self._in_state(case, name):
+            return in_state
         if name in self.kept:
             return self.kept[name]
         fresh = f"person-{self.dice.getrandbits(40):x}"
@@ -201,8 +213,15 @@ class Caller:
             return [f"{fresh}@example.com", f"203.0.113.{self.dice.randrange(256)}", *self.target.known.values["user_id"][:3]]
         return own.get(name) or self.target.known.values.get(name, [])
 
+    def _in_state(self, case: Case, name: str) -> list[str]:
+        """What is in the state that the operation asks for; mostly, because it has to refuse the others."""
+        state = STATES.get(id_of(case.operation), {}).get(name)
+        return self.target.known.values.get(f"{state} {name}", []) if state and self.dice.random() < 0.8 else []
+
     def _belonging(self, case: Case, name: str, where: dict[str, Any]) -> list[str]:
         """What is part of something named already: a line of the order in the path, a variant of the product beside it."""
+        if self.cart is not None and id_of(case.operation) in CART_OPERATIONS and name in ("variant_id", "coupon_code"):
+            return self.cart.coupon_codes if name == "coupon_code" else [str(line.variant_id) for line in self.cart.lines]
         of = {
             "line_id": [f"lines of {value}" for value in (case.path_parameters or {}).values()],
             "fulfilment_id": [f"parcels of {value}" for value in where.values()],

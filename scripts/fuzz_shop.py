@@ -33,7 +33,7 @@ from models.money import Money
 from models.payments import Payment, PaymentState
 from models.places import PostalAddress
 from models.users import User
-from models.webhooks import WebhookDelivery, WebhookEndpoint
+from models.webhooks import DeliveryState, WebhookDelivery, WebhookEndpoint, WebhookTopic
 from scripts.sandbox_books import Books
 from scripts.sandbox_gateway import SandboxGatewayServer, make_server
 from services.settings import Settings
@@ -92,7 +92,11 @@ def known_as(path: str, name: str) -> str:
 
 async def shop_things() -> dict[str, list[str]]:
     """Ids and names of what the shop holds, the newest of each kind, by the names of `known_as`."""
-    things = {name: [str(row["_id"]) for row in await _newest(document)] for name, document in _IDS.items()}
+    things: dict[str, list[str]] = {}
+    for name, document in _IDS.items():
+        rows = await _newest(document)
+        things[name] = [str(row["_id"]) for row in rows]
+        _by_state(things, name, rows)
     categories = await _newest(ProductCategory)
     coupons = await _newest(Coupon)
     things |= {
@@ -103,6 +107,7 @@ async def shop_things() -> dict[str, list[str]]:
         "coupon_codes": [row["code"] for row in coupons],
         "job_name": [row["name"] for row in await _newest(Job)],
         "consumer_name": [row["consumer"] for row in await _newest(Checkpoint)],
+        "batch": sorted({row["batch"] for row in coupons if row["batch"]}),
         "from_location_id": things["location_id"],
         "to_location_id": things["location_id"],
         "shipping_address_id": things["address_id"],
@@ -116,7 +121,7 @@ async def shop_things() -> dict[str, list[str]]:
         "min_price": ["5.00"],
         "max_price": ["500.00"],
         "url": ["https://93.184.215.14/agora"],  # an address, because names are looked up
-        **{name: ["2026-01-01T00:00:00Z"] for name in ("since", "starts_at")},
+        **{name: ["2026-10-20T00:00:00Z"] for name in ("since", "starts_at")},
         **{name: ["2026-11-01T00:00:00Z"] for name in ("until", "ends_at", "moment", "occurred_at")},
     }
     things |= await _products()
@@ -129,6 +134,8 @@ async def shop_things() -> dict[str, list[str]]:
     returns = [row for status in ReturnStatus for row in await _newest(ReturnRequest, {"status": status})]
     things["return_id"] = [str(row["_id"]) for row in returns]
     moved = await _newest(StockTransfer)
+    for name, rows in (("order_id", orders), ("purchase_order_id", bought), ("return_id", returns)):
+        _by_state(things, name, rows)
     for row in [*orders, *bought, *moved]:
         things[f"lines of {row['_id']}"] = [str(line["id"]) for line in row["lines"]]
     for row in returns:
@@ -137,6 +144,13 @@ async def shop_things() -> dict[str, list[str]]:
         if row["fulfilments"]:
             things[f"parcels of {row['_id']}"] = [str(parcel["id"]) for parcel in row["fulfilments"]]
     return things
+
+
+def _by_state(things: dict[str, list[str]], name: str, rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        state = row.get("status") or row.get("state")
+        if isinstance(state, str):
+            things.setdefault(f"{state} {name}", []).append(str(row["_id"]))
 
 
 async def _products() -> dict[str, list[str]]:
@@ -172,11 +186,13 @@ async def make_own(operation: str, name: str, user_id: PydanticObjectId) -> str 
     return await make(operation, user_id) if make is not None and operation in _OWN_OPERATIONS else None
 
 
-async def fill_cart(user_id: PydanticObjectId) -> None:
-    """Put two things into the cart of this person, unless there is one."""
-    if await Cart.find_row({"owner": f"user:{user_id}"}) is not None:
-        return
+async def fill_cart(user_id: PydanticObjectId) -> Cart:
+    """The cart of this person: a new one holds two things and a code."""
+    row = await Cart.find_row({"owner": f"user:{user_id}"})
+    if row is not None:
+        return Cart.from_row(row)
     moment = now()
+    coupons = [coupon["code"] for coupon in await _newest(Coupon, {"is_active": True})]
     products = [Product.from_row(row) for row in await _newest(Product, {"status": "active"})]
     chosen = secrets.SystemRandom().sample(products, min(2, len(products)))
     lines = [
@@ -189,8 +205,13 @@ async def fill_cart(user_id: PydanticObjectId) -> None:
         )
         for product in chosen
     ]
-    await Cart(
-        owner=f"user:{user_id}", user_id=user_id, lines=lines, active_at=moment, expires_at=moment + timedelta(days=30)
+    return await Cart(
+        owner=f"user:{user_id}",
+        user_id=user_id,
+        lines=lines,
+        coupon_codes=coupons[:1],
+        active_at=moment,
+        expires_at=moment + timedelta(days=30),
     ).store()
 
 
@@ -315,7 +336,8 @@ async def plant_in_shop(
         token=card,
         state=PaymentState.IN_REVIEW,
     ).store()
-    endpoint = await WebhookEndpoint(url="https://93.184.215.14/canary", topics=["order.placed"]).store()
+    endpoint = await WebhookEndpoint(url="https://93.184.215.14/canary", topics=[WebhookTopic.ORDER_PLACED]).store()
+    await _leave_traces(endpoint)
     shared = settings.sandbox_gateway_secret
     planted = [
         ("street of an address", street, _ADDRESS_ANSWERS),
@@ -340,6 +362,35 @@ async def plant_in_shop(
         "product_slug": [product.slug],
         "return_id": [str(request.id)],
     }
+
+
+async def _leave_traces(endpoint: WebhookEndpoint) -> None:
+    """What workers, gateways and fraud rules leave behind, none of which is at work here."""
+    moment = now()
+    await Job(name="fuzz", next_run_at=moment).store()
+    await Checkpoint(consumer="fuzz").store()
+    for number in range(1, 6):
+        await DeadLetter(
+            consumer="fuzz", event_id=PydanticObjectId(), sequence=number, error="it failed", failed_at=moment
+        ).store()
+        await WebhookDelivery(
+            endpoint_id=endpoint.id,
+            event_id=PydanticObjectId(),
+            event_type="order.placed",
+            body="{}",
+            state=DeliveryState.FAILED,
+            due_at=moment,
+            expires_at=moment + timedelta(days=30),
+        ).store()
+        terms: dict[str, Any] = {"amount": Money.of("49.90", "USD"), "method": "invoice", "gateway": "offline"}
+        promised = Payment(subject="fuzz:promised", key=f"fuzz-promised-{number}-{endpoint.id}", **terms)
+        await promised.model_copy(update={"state": PaymentState.AUTHORISED, "asked_at": moment, "sent_count": 1}).store()
+        held = await Payment(
+            subject="fuzz:held", key=f"fuzz-held-{number}-{endpoint.id}", state=PaymentState.IN_REVIEW, **terms
+        ).store()
+        await FraudReview(
+            payment_id=held.id, subject=held.subject, rule="amount above 10000", amount=held.amount, method=held.method
+        ).store()
 
 
 # The gateway
