@@ -228,7 +228,7 @@ class TestStatistics:
         assert sent.sent == [
             "find loyalty_entries",
             "insert loyalty_entries",
-            "findAndModify customers",
+            "update customers",
             "commitTransaction 1",
         ]
 
