@@ -39,7 +39,7 @@ from services.settings import Settings
 
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 SHOWN_FAILURES = 40
-LOOK_EVERY = 5  # operations
+LOOK_EVERY = 5  # operations, in a short run
 NOTHING = "65f0c0ffee0ddba11ca7f00d"  # what is named where there is nothing of a kind
 
 _PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code", "instance", "request_id", "errors"}
@@ -102,7 +102,7 @@ def fuzz(target: Target, *, cases: int, seed: int) -> Report:
                 if sparing and all(report.outcomes[role, id_of(operation)].cases for role in callers):
                     break
                 _try(operation, list(callers.values()), report, mode=mode, examples=share, seed=dice.getrandbits(32))
-            if number % LOOK_EVERY == 0:
+            if not sparing or number % LOOK_EVERY == 0:
                 target.look_again()
         if report.cases == before:
             break

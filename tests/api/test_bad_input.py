@@ -176,7 +176,7 @@ def missing(operation: Operation, body: Body) -> Iterator[Bad]:
 
 
 def wrong_types(operation: Operation, body: Body) -> Iterator[Bad]:
-    for path, field, nullable in fields(operation):
+    for turn, (path, field, nullable) in enumerate(fields(operation)):
         kinds = field.get("types", {field["type"]})
         values: list[Any] = [[[CANARY]], {"other": [CANARY]}]
         if "string" not in kinds:
@@ -186,7 +186,7 @@ def wrong_types(operation: Operation, body: Body) -> Iterator[Bad]:
             values += [] if kinds & {"integer", "number", "boolean"} else [True]
         if not nullable:
             values.append(None)
-        for value in values:
+        for value in by_turns(values, turn, 2):
             yield Bad(f"{path} = {value}", dumps(with_value(body, path, value)))
 
 

@@ -1,5 +1,6 @@
 """The bounded form of `make fuzz`: every operation in every role, a fixed seed, and nothing that was planted is ever seen."""
 
+import contextlib
 import random
 import uuid
 from collections.abc import Iterator
@@ -131,7 +132,10 @@ class TestMain:
         assert self.code() == 0
         assert "Seed 7: 1 cases or more." in capsys.readouterr().out
 
-    def test_failure_or_untested_operation_exits_1_and_is_told(self, quick: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_failure_or_untested_operation_exits_1_and_is_told(
+        self, quick: Report, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("scripts.fuzz.serving", lambda settings: contextlib.nullcontext(_holding()))
         quick.fail("anonymous", "livez", "500 Server error", "GET /livez")
         quick.outcomes["admin", "livez"] = Outcome()
 
