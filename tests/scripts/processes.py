@@ -32,16 +32,16 @@ def environment(folder: Path, **over: str) -> dict[str, str]:
     return {**outside, "AGORA_DATA": str(folder), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "", **over}
 
 
-def run_program(folder: Path, *arguments: str, **over: str) -> subprocess.CompletedProcess[str]:
+def run_program(folder: Path, *arguments: str, seconds: float = 100, **over: str) -> subprocess.CompletedProcess[str]:
     """Python with these arguments, until it ends."""
     command = [sys.executable, *arguments]
     return subprocess.run(
-        command, env=environment(folder, **over), cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+        command, env=environment(folder, **over), cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False
     )
 
 
-def run_script(folder: Path, name: str, *arguments: str, seconds: float = 60, **over: str) -> subprocess.CompletedProcess[str]:
-    return run_program(folder, "-m", f"scripts.{name}", *arguments, **over)
+def run_script(folder: Path, name: str, *arguments: str, seconds: float = 100, **over: str) -> subprocess.CompletedProcess[str]:
+    return run_program(folder, "-m", f"scripts.{name}", *arguments, seconds=seconds, **over)
 
 
 def wait_until(condition: Callable[[], Any], seconds: float) -> bool:

@@ -30,8 +30,14 @@ def import_file(settings: Settings, tmp_path: Path) -> Callable[..., CompletedPr
     """Run the script on the test's own database."""
 
     def run(*arguments: str) -> CompletedProcess[str]:
-        reached = {"MONGODB_URI": settings.mongodb_uri, "AGORA_DATABASE": settings.database}
-        return run_script(tmp_path / "data", "imports", *arguments, COLUMNS="200", **reached)
+        return run_script(
+            tmp_path / "data",
+            "imports",
+            *arguments,
+            COLUMNS="200",
+            MONGODB_URI=settings.mongodb_uri,
+            AGORA_DATABASE=settings.database,
+        )
 
     return run
 
