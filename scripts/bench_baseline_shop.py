@@ -2,15 +2,15 @@
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
 from beanie import PydanticObjectId
 from pymongo import UpdateOne
-from pymongo.errors import PyMongoError
 
-from models.database import Database, aggregate
+from models.database import Database, aggregate, run_transaction
 
 Row = dict[str, Any]
 
@@ -31,6 +31,7 @@ class BareShop:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._raw = database.raw
+        self._is_bound = False
 
     async def search(self, query: bytes) -> Any:
         """A page of twenty with its total, by category and price; with `facets` also what can be narrowed by."""
@@ -86,17 +87,10 @@ class BareShop:
         """One transaction: read the products, take the stock if there is enough, insert the order and its event."""
         asked = orjson.loads(body)
         lines = [(PydanticObjectId(line["product"]), PydanticObjectId(line["variant"])) for line in asked["lines"]]
-        while True:
-            try:
-                async with self._database.client.start_session() as session:
-                    await session.start_transaction()
-                    order = await self._order(lines, asked["address"], session)
-                    await session.commit_transaction()
-                    return order
-            except PyMongoError as error:
-                if not error.has_error_label("TransientTransactionError"):
-                    raise
-                await asyncio.sleep(0.005)
+        if not self._is_bound:
+            await self._database.bind([])  # the drivers begin transactions in different ways; the seam knows both
+            self._is_bound = True
+        return await run_transaction(partial(self._order, lines, asked["address"]))
 
     async def _order(self, lines: list[tuple[PydanticObjectId, PydanticObjectId]], address: Row, session: Any) -> Row:
         ids = {"_id": {"$in": [product_id for product_id, _ in lines]}}

@@ -12,7 +12,7 @@ import uvicorn
 import websockets
 from beanie import PydanticObjectId
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
 from api.app import create_app
 from api.routes import live
@@ -236,12 +236,14 @@ class TestTopics:
         while seen[-1] < 1000:
             async with signed_in(server, token) as socket:
                 await socket.send(json.dumps({"type": "subscribe", "topics": [topic], "since": seen[-1]}))
-                for _ in range(60):
-                    message = await next_of(socket)
-                    if message["type"] == "event":
-                        seen.append(message["sequence"])
-                    if seen[-1] == 1000:
-                        break
+                # Cut off for being too slow, as a busy machine may be, a client comes back like after any other break.
+                with contextlib.suppress(ConnectionClosedError):
+                    for _ in range(60):
+                        message = await next_of(socket)
+                        if message["type"] == "event":
+                            seen.append(message["sequence"])
+                        if seen[-1] == 1000:
+                            break
                 socket.transport.abort()  # the line breaks with messages under way
             reconnects += 1
         await writing
