@@ -21,13 +21,13 @@ from services.ecommerce.promotions import PromotionService, forget_promotions
 from services.ecommerce.redemptions import RedemptionService
 from services.ecommerce.shipping import (
     NO_SHIPPING,
+    SHIPPING_ZONES,
     Carriage,
     ShippingMethodNotOfferedError,
     ShippingService,
-    forget_shipping,
 )
 from services.ecommerce.stacking import cheapest
-from services.ecommerce.taxes import TaxService, forget_taxes
+from services.ecommerce.taxes import TAX_ZONES, TaxService
 from services.events import Consumer
 from services.settings import Settings
 
@@ -187,9 +187,9 @@ async def _forget_changed(event: Event) -> None:
     if kind == "promotion":
         forget_promotions()
     elif kind == "tax_zone":
-        forget_taxes()
+        TAX_ZONES.forget()
     elif kind == "shipping_zone":
-        forget_shipping()
+        SHIPPING_ZONES.forget()
 
 
 PROMOTION_CONSUMER = Consumer("promotions", {EventType.PROMOTION_CHANGED}, _forget_changed)

@@ -8,7 +8,6 @@ from typing import Annotated, Self
 from beanie import PydanticObjectId
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from models.database import DuplicateKeyError, Session, after_commit, run_transaction
 from models.ecommerce.shipping import (
     NOTHING_SHIPPED,
     ShippingMethod,
@@ -17,28 +16,21 @@ from models.ecommerce.shipping import (
     ShippingZoneRead,
     WeightTier,
 )
-from models.events import EventType
 from models.money import Money, MoneyInput, decimal_text, digits_of, half_up
 from models.places import Country
-from services.cache import Cache
 from services.ecommerce.pieces import Piece, subtotal_of, weight_of
 from services.ecommerce.zones import (
-    MAX_ZONES,
-    InvalidZoneError,
     State,
     ZoneDraft,
     ZoneName,
-    ZoneNotFoundError,
-    ZoneTakenError,
+    ZoneTable,
     best_zone,
-    change_zone,
 )
 from services.errors import RuleViolatedError
-from services.events import EventService
 from services.settings import Settings
-from services.users.permissions import Permission, Viewer
+from services.users.permissions import Viewer
 
-_table: Cache[str, list[ShippingZone]] = Cache("shipping_zones", ttl=30.0, size=1)
+SHIPPING_ZONES = ZoneTable(ShippingZone, "shipping")
 
 MethodCode = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,30}$")]
 MethodName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
@@ -138,37 +130,17 @@ class ShippingService:
     @staticmethod
     async def create_shipping_zone(draft: ShippingZoneDraft, *, viewer: Viewer) -> ShippingZoneRead:
         """Raises PermissionDeniedError, ZoneTakenError, InvalidZoneError."""
-        viewer.require(Permission.MANAGE_PROMOTIONS)
-        zone = ShippingZone.model_validate(draft.model_dump())
-
-        async def work(session: Session) -> None:
-            if len(await ShippingZone.find_rows({}, {"_id": 1}, limit=MAX_ZONES, session=session)) == MAX_ZONES:
-                raise InvalidZoneError(f"There are {MAX_ZONES} shipping zones already.")
-            await zone.store(session=session)
-            await _record(session, zone.id, viewer)
-
-        try:
-            await run_transaction(work)
-        except DuplicateKeyError as error:
-            raise ZoneTakenError(draft.code) from error
-        after_commit(forget_shipping)
-        return _read(zone)
+        return _read(await SHIPPING_ZONES.create(draft, viewer=viewer))
 
     @staticmethod
     async def get_shipping_zone(zone_id: PydanticObjectId, *, viewer: Viewer) -> ShippingZoneRead:
         """Raises PermissionDeniedError, ZoneNotFoundError."""
-        viewer.require(Permission.MANAGE_PROMOTIONS)
-        row = await ShippingZone.find_row({"_id": zone_id})
-        if row is None:
-            raise ZoneNotFoundError(zone_id)
-        return _read(ShippingZone.from_row(row))
+        return _read(await SHIPPING_ZONES.get(zone_id, viewer=viewer))
 
     @staticmethod
     async def list_shipping_zones(*, viewer: Viewer) -> list[ShippingZoneRead]:
         """All of them, by code. Raises PermissionDeniedError."""
-        viewer.require(Permission.MANAGE_PROMOTIONS)
-        rows = await ShippingZone.find_rows({}, sort=[("code", 1)], limit=MAX_ZONES)
-        return [_read(ShippingZone.from_row(row)) for row in rows]
+        return [_read(zone) for zone in await SHIPPING_ZONES.list_all(viewer=viewer)]
 
     @staticmethod
     async def update_shipping_zone(
@@ -178,29 +150,12 @@ class ShippingService:
 
         Raises PermissionDeniedError, ZoneNotFoundError, PreconditionError, InvalidZoneError.
         """
-        viewer.require(Permission.MANAGE_PROMOTIONS)
-        fields = changes.model_dump(include=changes.model_fields_set)
-
-        async def work(session: Session) -> ShippingZone:
-            zone = await change_zone(ShippingZone, zone_id, fields, session=session, revision=revision)
-            await _record(session, zone_id, viewer)
-            return zone
-
-        return _read(await run_transaction(work, hot=[zone_id]))
+        return _read(await SHIPPING_ZONES.update(zone_id, changes, viewer=viewer, revision=revision))
 
     @staticmethod
     async def delete_shipping_zone(zone_id: PydanticObjectId, *, viewer: Viewer) -> None:
         """Orders keep what their shipping cost. Raises PermissionDeniedError, ZoneNotFoundError."""
-        viewer.require(Permission.MANAGE_PROMOTIONS)
-
-        async def work(session: Session) -> None:
-            result = await ShippingZone.collection().delete_one({"_id": zone_id}, session=session)
-            if not result.deleted_count:
-                raise ZoneNotFoundError(zone_id)
-            await _record(session, zone_id, viewer)
-
-        await run_transaction(work, hot=[zone_id])
-        after_commit(forget_shipping)
+        await SHIPPING_ZONES.delete(zone_id, viewer=viewer)
 
     @staticmethod
     async def list_shipping_methods(
@@ -211,7 +166,7 @@ class ShippingService:
         Where no zone lies, the one method of the settings.
         """
         currency = currency or settings.currency
-        zone = best_zone(await _active_zones(), country, state)
+        zone = best_zone(await SHIPPING_ZONES.active(), country, state)
         if zone is None:
             return [_default_method(currency, settings)]
         return [_offered(method) for method in zone.methods if method.rate.currency == currency]
@@ -224,7 +179,7 @@ class ShippingService:
 
         No command while the table is kept.
         """
-        zone = best_zone(await _active_zones(), country, state)
+        zone = best_zone(await SHIPPING_ZONES.active(), country, state)
         if zone is None:
             return [default_carriage(pieces, currency=currency, settings=settings)]
         found = (carriage_by(method, pieces) for method in zone.methods if method.rate.currency == currency)
@@ -267,24 +222,6 @@ def minor_units(amount: Decimal, currency: str) -> int:
     return half_up(numerator * 10 ** digits_of(currency), denominator)
 
 
-def forget_shipping(zone_id: PydanticObjectId | None = None) -> None:
-    """Have the table read again."""
-    _table.invalidate()
-
-
-ShippingZone.watchers.append(forget_shipping)
-
-
-async def _active_zones() -> list[ShippingZone]:
-    """All active zones, oldest first; up to 30 s old where neither this process nor an event told of a change."""
-
-    async def load() -> list[ShippingZone]:
-        rows = await ShippingZone.find_rows({}, sort=[("_id", 1)], limit=MAX_ZONES)
-        return [ShippingZone.from_row(row) for row in rows if row["is_active"]]
-
-    return await _table.get_or_load("all", load)
-
-
 def _default_method(currency: str, settings: Settings) -> ShippingMethodRead:
     return ShippingMethodRead(
         code="standard",
@@ -304,7 +241,3 @@ def _offered(method: ShippingMethod) -> ShippingMethodRead:
 
 def _read(zone: ShippingZone) -> ShippingZoneRead:
     return ShippingZoneRead.model_validate(zone.model_dump())
-
-
-async def _record(session: Session, zone_id: PydanticObjectId, viewer: Viewer) -> None:
-    await EventService.record(session, EventType.PROMOTION_CHANGED, f"shipping_zone:{zone_id}", actor_id=viewer.user_id)

@@ -8,30 +8,22 @@ from typing import Self
 from beanie import PydanticObjectId
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.database import DuplicateKeyError, Session, after_commit, run_transaction
 from models.ecommerce.taxes import STANDARD, TaxRate, TaxZone, TaxZoneRead
-from models.events import EventType
 from models.money import BASIS_POINTS, BasisPoints, decimal_text, half_up
 from models.places import Country
-from services.cache import Cache
 from services.ecommerce.discounts import percent, plain
 from services.ecommerce.zones import (
-    MAX_ZONES,
-    InvalidZoneError,
     State,
     TaxClass,
     ZoneDraft,
     ZoneName,
-    ZoneNotFoundError,
-    ZoneTakenError,
+    ZoneTable,
     best_zone,
-    change_zone,
 )
-from services.events import EventService
 from services.settings import Settings
-from services.users.permissions import Permission, Viewer
+from services.users.permissions import Viewer
 
-_table: Cache[str, list[TaxZone]] = Cache("tax_zones", ttl=30.0, size=1)
+TAX_ZONES = ZoneTable(TaxZone, "tax")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,37 +99,17 @@ class TaxService:
     @staticmethod
     async def create_tax_zone(draft: TaxZoneDraft, *, viewer: Viewer) -> TaxZoneRead:
         """Raises PermissionDeniedError, ZoneTakenError, InvalidZoneError."""
-        viewer.require(Permission.MANAGE_PROMOTIONS)
-        zone = TaxZone.model_validate(draft.model_dump())
-
-        async def work(session: Session) -> None:
-            if len(await TaxZone.find_rows({}, {"_id": 1}, limit=MAX_ZONES, session=session)) == MAX_ZONES:
-                raise InvalidZoneError(f"There are {MAX_ZONES} tax zones already.")
-            await zone.store(session=session)
-            await _record(session, zone.id, viewer)
-
-        try:
-            await run_transaction(work)
-        except DuplicateKeyError as error:
-            raise ZoneTakenError(draft.code) from error
-        after_commit(forget_taxes)
-        return _read(zone)
+        return _read(await TAX_ZONES.create(draft, viewer=viewer))
 
     @staticmethod
     async def get_tax_zone(zone_id: PydanticObjectId, *, viewer: Viewer) -> TaxZoneRead:
         """Raises PermissionDeniedError, ZoneNotFoundError."""
-        viewer.require(Permission.MANAGE_PROMOTIONS)
-        row = await TaxZone.find_row({"_id": zone_id})
-        if row is None:
-            raise ZoneNotFoundError(zone_id)
-        return _read(TaxZone.from_row(row))
+        return _read(await TAX_ZONES.get(zone_id, viewer=viewer))
 
     @staticmethod
     async def list_tax_zones(*, viewer: Viewer) -> list[TaxZoneRead]:
         """All of them, by code. Raises PermissionDeniedError."""
-        viewer.require(Permission.MANAGE_PROMOTIONS)
-        rows = await TaxZone.find_rows({}, sort=[("code", 1)], limit=MAX_ZONES)
-        return [_read(TaxZone.from_row(row)) for row in rows]
+        return [_read(zone) for zone in await TAX_ZONES.list_all(viewer=viewer)]
 
     @staticmethod
     async def update_tax_zone(
@@ -147,34 +119,17 @@ class TaxService:
 
         Raises PermissionDeniedError, ZoneNotFoundError, PreconditionError, InvalidZoneError.
         """
-        viewer.require(Permission.MANAGE_PROMOTIONS)
-        fields = changes.model_dump(include=changes.model_fields_set)
-
-        async def work(session: Session) -> TaxZone:
-            zone = await change_zone(TaxZone, zone_id, fields, session=session, revision=revision)
-            await _record(session, zone_id, viewer)
-            return zone
-
-        return _read(await run_transaction(work, hot=[zone_id]))
+        return _read(await TAX_ZONES.update(zone_id, changes, viewer=viewer, revision=revision))
 
     @staticmethod
     async def delete_tax_zone(zone_id: PydanticObjectId, *, viewer: Viewer) -> None:
         """Orders keep what they were taxed. Raises PermissionDeniedError, ZoneNotFoundError."""
-        viewer.require(Permission.MANAGE_PROMOTIONS)
-
-        async def work(session: Session) -> None:
-            result = await TaxZone.collection().delete_one({"_id": zone_id}, session=session)
-            if not result.deleted_count:
-                raise ZoneNotFoundError(zone_id)
-            await _record(session, zone_id, viewer)
-
-        await run_transaction(work, hot=[zone_id])
-        after_commit(forget_taxes)
+        await TAX_ZONES.delete(zone_id, viewer=viewer)
 
     @staticmethod
     async def find_taxes(country: str | None, state: str, *, settings: Settings) -> TaxTable:
         """What applies at a place; the settings' rate where no active zone does. No command while the table is kept."""
-        zone = best_zone(await _active_zones(), country, state)
+        zone = best_zone(await TAX_ZONES.active(), country, state)
         return default_taxes(settings) if zone is None else table_of(zone)
 
 
@@ -191,27 +146,5 @@ def default_taxes(settings: Settings) -> TaxTable:
     return TaxTable("default", {STANDARD: settings.tax_basis_points}, prices_include_tax=settings.prices_include_tax)
 
 
-def forget_taxes(zone_id: PydanticObjectId | None = None) -> None:
-    """Have the table read again."""
-    _table.invalidate()
-
-
-TaxZone.watchers.append(forget_taxes)
-
-
-async def _active_zones() -> list[TaxZone]:
-    """All active zones, oldest first; up to 30 s old where neither this process nor an event told of a change."""
-
-    async def load() -> list[TaxZone]:
-        rows = await TaxZone.find_rows({}, sort=[("_id", 1)], limit=MAX_ZONES)
-        return [TaxZone.from_row(row) for row in rows if row["is_active"]]
-
-    return await _table.get_or_load("all", load)
-
-
 def _read(zone: TaxZone) -> TaxZoneRead:
     return TaxZoneRead.model_validate(zone.model_dump())
-
-
-async def _record(session: Session, zone_id: PydanticObjectId, viewer: Viewer) -> None:
-    await EventService.record(session, EventType.PROMOTION_CHANGED, f"tax_zone:{zone_id}", actor_id=viewer.user_id)

@@ -1,15 +1,19 @@
 """Zones: the parts of the world that tax and shipping tables speak about."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Protocol, Self, TypeVar
+from typing import Annotated, Any, Generic, Protocol, Self, TypeVar
 
 from beanie import PydanticObjectId
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from models.base import AgoraDocument
-from models.database import Session, start_again
+from models.database import DuplicateKeyError, Session, after_commit, run_transaction, start_again
+from models.events import EventType
 from models.places import Country
+from services.cache import Cache
 from services.errors import ConflictError, NotFoundError, PreconditionError, RuleViolatedError
+from services.events import EventService
+from services.users.permissions import Permission, Viewer
 
 MAX_ZONES = 300
 
@@ -97,23 +101,108 @@ def _closeness(zone: Place, country: str | None, state: str) -> int:
     return 2 if state in {known.casefold() for known in zone.states} else -1
 
 
-async def change_zone(
-    document: type[Stored], zone_id: PydanticObjectId, fields: Mapping[str, Any], *, session: Session, revision: int | None
-) -> Stored:
-    """The zone with these fields set, in the caller's transaction.
+class ZoneTable(Generic[Stored]):
+    """All zones of one kind: kept by staff, who may manage promotions, and the active ones held for pricing.
 
-    Raises ZoneNotFoundError, PreconditionError for another revision than the one named, InvalidZoneError.
+    Every method for staff raises PermissionDeniedError.
     """
-    row = await document.find_row({"_id": zone_id}, session=session)
-    if row is None:
-        raise ZoneNotFoundError(zone_id)
-    if revision not in (None, row["revision"]):
-        raise PreconditionError
-    merged = {**row, **fields}
-    if merged["states"] and len(merged["countries"]) != 1:
-        raise InvalidZoneError("States are those of one country.")
-    update = {"$set": dict(fields), "$inc": {"revision": 1}}
-    changed = await document.change({"_id": zone_id, "revision": row["revision"]}, update, session=session)
-    if changed is None:
-        raise start_again("the zone was changed by somebody else")
-    return changed
+
+    def __init__(self, document: type[Stored], kind: str) -> None:
+        self._document = document
+        self._kind = kind  # `tax`, `shipping`
+        self._held: Cache[str, list[Stored]] = Cache(f"{kind}_zones", ttl=30, size=1)
+        document.watchers.append(self.forget)
+
+    def forget(self, zone_id: PydanticObjectId | None = None) -> None:
+        """Have the table read again."""
+        self._held.invalidate()
+
+    async def active(self) -> list[Stored]:
+        """All active zones, oldest first; up to 30 s old where neither this process nor an event told of a change."""
+
+        async def load() -> list[Stored]:
+            rows = await self._document.find_rows({}, sort=[("_id", 1)], limit=MAX_ZONES)
+            return [self._document.from_row(row) for row in rows if row["is_active"]]
+
+        return await self._held.get_or_load("all", load)
+
+    async def create(self, draft: ZoneDraft, *, viewer: Viewer) -> Stored:
+        """Raises ZoneTakenError, InvalidZoneError."""
+        viewer.require(Permission.MANAGE_PROMOTIONS)
+        zone: Stored = self._document.model_validate(draft.model_dump())
+
+        async def work(session: Session) -> None:
+            if len(await self._document.find_rows({}, {"_id": 1}, limit=MAX_ZONES, session=session)) == MAX_ZONES:
+                raise InvalidZoneError(f"There are {MAX_ZONES} {self._kind} zones already.")
+            await zone.store(session=session)
+            await self._record(session, zone.id, viewer)
+
+        try:
+            await run_transaction(work)
+        except DuplicateKeyError as error:
+            raise ZoneTakenError(draft.code) from error
+        after_commit(self.forget)
+        return zone
+
+    async def get(self, zone_id: PydanticObjectId, *, viewer: Viewer) -> Stored:
+        """Raises ZoneNotFoundError."""
+        viewer.require(Permission.MANAGE_PROMOTIONS)
+        row = await self._document.find_row({"_id": zone_id})
+        if row is None:
+            raise ZoneNotFoundError(zone_id)
+        return self._document.from_row(row)
+
+    async def list_all(self, *, viewer: Viewer) -> list[Stored]:
+        """All of them, by code."""
+        viewer.require(Permission.MANAGE_PROMOTIONS)
+        rows = await self._document.find_rows({}, sort=[("code", 1)], limit=MAX_ZONES)
+        return [self._document.from_row(row) for row in rows]
+
+    async def update(self, zone_id: PydanticObjectId, changes: BaseModel, *, viewer: Viewer, revision: int | None) -> Stored:
+        """The zone with the changes that are set; `revision` is the one the caller read, None for whichever is current.
+
+        Raises ZoneNotFoundError, PreconditionError, InvalidZoneError.
+        """
+        viewer.require(Permission.MANAGE_PROMOTIONS)
+        fields = changes.model_dump(include=changes.model_fields_set)
+
+        async def work(session: Session) -> Stored:
+            zone = await self._change(zone_id, fields, session=session, revision=revision)
+            await self._record(session, zone_id, viewer)
+            return zone
+
+        return await run_transaction(work, hot=[zone_id])
+
+    async def delete(self, zone_id: PydanticObjectId, *, viewer: Viewer) -> None:
+        """Raises ZoneNotFoundError."""
+        viewer.require(Permission.MANAGE_PROMOTIONS)
+
+        async def work(session: Session) -> None:
+            result = await self._document.collection().delete_one({"_id": zone_id}, session=session)
+            if not result.deleted_count:
+                raise ZoneNotFoundError(zone_id)
+            await self._record(session, zone_id, viewer)
+
+        await run_transaction(work, hot=[zone_id])
+        after_commit(self.forget)
+
+    async def _change(
+        self, zone_id: PydanticObjectId, fields: Mapping[str, Any], *, session: Session, revision: int | None
+    ) -> Stored:
+        row = await self._document.find_row({"_id": zone_id}, session=session)
+        if row is None:
+            raise ZoneNotFoundError(zone_id)
+        if revision not in (None, row["revision"]):
+            raise PreconditionError
+        merged = {**row, **fields}
+        if merged["states"] and len(merged["countries"]) != 1:
+            raise InvalidZoneError("States are those of one country.")
+        update = {"$set": dict(fields), "$inc": {"revision": 1}}
+        changed = await self._document.change({"_id": zone_id, "revision": row["revision"]}, update, session=session)
+        if changed is None:
+            raise start_again("the zone was changed by somebody else")
+        return changed
+
+    async def _record(self, session: Session, zone_id: PydanticObjectId, viewer: Viewer) -> None:
+        subject = f"{self._kind}_zone:{zone_id}"
+        await EventService.record(session, EventType.PROMOTION_CHANGED, subject, actor_id=viewer.user_id)
