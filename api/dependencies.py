@@ -4,11 +4,13 @@ Every dependency is a coroutine function, although none waits: FastAPI sends pla
 more than everything else a request does here.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from beanie import PydanticObjectId
 from fastapi import Depends, Path, Query, Request
+from fastapi.dependencies.models import Dependant
 from pydantic import BeforeValidator
 
 from api.conditional import named_revision, required_revision
@@ -37,8 +39,8 @@ async def signed_in(request: Request) -> Viewer:
 
 
 @dataclass(frozen=True)
-class _Allows:
-    """Callable per permission; comparable, so that the OpenAPI document and the tests can find it."""
+class Allows:
+    """Callable per permission; comparable, so that the OpenAPI document, the routes and the tests can find it."""
 
     permission: Permission
 
@@ -50,7 +52,22 @@ class _Allows:
 
 def Allowed(permission: Permission) -> Any:
     """A dependency that refuses with 401 who is not signed in, and with 403 who lacks the permission."""
-    return Depends(_Allows(permission))
+    return Depends(Allows(permission))
+
+
+Guard = Callable[[Request], Awaitable[Viewer]]
+
+
+def guards_of(dependant: Dependant) -> list[Guard]:
+    """Those of a handler's dependencies that refuse callers for who they are, in the order in which they are asked."""
+    guards: list[Guard] = []
+    for inner in dependant.dependencies:
+        if inner.call is signed_in:
+            guards.append(signed_in)
+        elif isinstance(inner.call, Allows):
+            guards.append(inner.call)
+        guards += guards_of(inner)
+    return guards
 
 
 async def _settings(request: Request) -> Settings:

@@ -3,10 +3,9 @@
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from api.dependencies import _Allows, signed_in
+from api.dependencies import Allows, guards_of
 from api.errors import PROBLEM_JSON, Problem
 from api.routing import API_PREFIX, takes_idempotency_key
 
@@ -65,11 +64,11 @@ def _complete(operation: dict[str, Any], route: APIRoute, method: str) -> None:
         _describe(responses, _WITH_KEY)
     if "requestBody" in operation or is_keyed:
         _describe(responses, _WITH_BODY)
-    calls = _calls(route.dependant)
-    if any(call is signed_in or isinstance(call, _Allows) for call in calls):
+    guards = guards_of(route.dependant)
+    if guards:
         operation["security"] = [{"session": []}]
         _describe(responses, _SIGNED_IN)
-    if any(isinstance(call, _Allows) for call in calls):
+    if any(isinstance(guard, Allows) for guard in guards):
         _describe(responses, _PERMITTED)
 
 
@@ -95,10 +94,3 @@ def _describe(responses: dict[str, Any], errors: dict[int, str]) -> None:
             {"description": "", "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}},
         )
         response["description"] = "\n\n".join(filter(None, [response["description"], text]))
-
-
-def _calls(dependant: Dependant) -> list[Any]:
-    found = [dependant.call]
-    for inner in dependant.dependencies:
-        found += _calls(inner)
-    return found

@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from api.dependencies import Guard, guards_of
 from api.errors import PROBLEM_JSON, problem_for, status_of
 from services.errors import AppError, RuleViolatedError, UnprocessableError
 from services.idempotency import Answer, IdempotencyService, KeyedRequest
@@ -44,6 +45,7 @@ class AgoraRoute(APIRoute):
         handle = super().get_route_handler()
         is_outside = getattr(self.endpoint, "is_outside_transaction", False)
         takes_body = self.body_field is not None
+        guards = guards_of(self.dependant)
 
         async def guarded(request: Request) -> Response:
             scope = request.scope
@@ -56,9 +58,11 @@ class AgoraRoute(APIRoute):
                 _check_body(request, body)
             key = request.headers.get("idempotency-key")
             if is_outside:
+                await _ask(guards, request)
                 return await _answer_outside(request, key, body, handle)
             if key is None or not takes_idempotency_key(request.method, scope["path"]):
                 return await handle(request)
+            await _ask(guards, request)
             return await _answer_once(request, key, body, handle)
 
         return guarded
@@ -91,6 +95,12 @@ def _check_body(request: Request, body: bytes) -> None:
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json.")
     if b"\0" in body or (b"\\u0000" in body and _ESCAPED_NUL.search(body)):
         raise NulCharacterError
+
+
+async def _ask(guards: list[Guard], request: Request) -> None:
+    """Before the key is looked at: who may not do this learns nothing about keys, and gets no stored answer."""
+    for guard in guards:
+        await guard(request)
 
 
 async def _answer_once(request: Request, key: str, body: bytes, handle: Handler) -> Response:

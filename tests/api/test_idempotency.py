@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +19,13 @@ from models.events import Event
 from models.idempotency import IdempotentAnswer
 from models.users import LoginSession, Role, User
 from services.cache import clear_all_caches
+from services.mail import MemoryMailer
 from services.settings import Settings
 from tests.api.conftest import Headers, SignIn
+from tests.api.operations import valid_call
+from tests.api.world import OPERATIONS, World
 from tests.factories.blog import create_post
-from tests.factories.users import PASSWORD, create_login_user
+from tests.factories.users import PASSWORD, create_login_user, create_session, create_user
 
 POSTS = "/api/v1/blog/posts"
 
@@ -271,6 +275,62 @@ class TestRefusals:
         answer = await client.post(effect.path, json=effect.body, headers=effect.keyed("~" * 255))
 
         assert answer.status_code == 201
+
+
+class TestWhoMayComesFirst:
+    """Who are you (401), may you (403), and only then: what of the key (400)."""
+
+    async def test_no_key_is_asked_of_who_may_not_call_a_gateway(
+        self, client: httpx2.AsyncClient, settings: Settings, mailer: MemoryMailer
+    ) -> None:
+        world = World(settings, mailer)
+        told: dict[str, tuple[int, ...]] = {}
+
+        for operation in OPERATIONS:
+            if operation.needs_key:
+                call = dataclasses.replace(await valid_call(operation, world), is_keyed=False)
+                callers = ["anonymous", "stranger", "admin"]
+                told[operation.id] = tuple([(await call.send(client, await world.headers(who))).status_code for who in callers])
+
+        anyones = {name for name, statuses in told.items() if statuses == (400, 400, 400)}
+        assert anyones == {"checkout", "pay_order"}
+        staffs = {name: statuses for name, statuses in told.items() if name not in anyones}
+        assert staffs == dict.fromkeys(
+            [
+                "approve_fraud_review",
+                "capture_payment",
+                "change_many_statuses",
+                "refund_payment",
+                "refund_return",
+                "void_payment",
+            ],
+            (401, 403, 400),
+        )
+        assert await IdempotentAnswer.find_rows({}) == []
+
+    async def test_impossible_key_is_not_told_to_who_may_not(self, client: httpx2.AsyncClient, as_role: SignIn) -> None:
+        key = {"Idempotency-Key": "two words"}
+        callers = [key, {**await as_role(Role.USER), **key}, {**await as_role(Role.AUTHOR), **key}]
+
+        answers = [await client.post(POSTS, json={"title": "A", "content": "B"}, headers=caller) for caller in callers]
+
+        assert [answer.status_code for answer in answers] == [401, 403, 400]
+
+    async def test_stored_answer_is_not_given_to_who_may_no_longer(
+        self, client: httpx2.AsyncClient, database: Database, as_role: SignIn
+    ) -> None:
+        user = await create_user(role=Role.AUTHOR)
+        body, key = {"title": "Once", "content": "Said once."}, {"Idempotency-Key": "k"}
+        headers = {"Authorization": f"Bearer {await create_session(user)}", **key}
+        first = await client.post(POSTS, json=body, headers=headers)
+        moved = await client.put(f"/api/v1/users/{user.id}/role", json={"role": "user"}, headers=await as_role(Role.ADMIN))
+        demoted = User.from_row(await User.find_row({"_id": user.id}) or {})
+
+        ended = await client.post(POSTS, json=body, headers=headers)
+        again = await client.post(POSTS, json=body, headers={"Authorization": f"Bearer {await create_session(demoted)}", **key})
+
+        assert (first.status_code, moved.status_code) == (201, 200)
+        assert (ended.status_code, again.status_code) == (401, 403)
 
 
 class TestWhatAKeyDoesNotReach:
