@@ -28,7 +28,7 @@ _WITH_BODY = {
     413: "`body_too_large`: the body is over the limit",
     415: "`unsupported_media_type`: send `application/json`",
 }
-_WITHOUT_KEY = {400: "`idempotency_key_required`: this request moves money, send a key"}
+_WITHOUT_KEY = {400: "`idempotency_key_required`: this request moves money, or takes more than one transaction: send a key"}
 _WITH_KEY = {409: "`idempotency_in_progress`: the first request with this key is still being worked on"}
 _SIGNED_IN = {401: "`unauthenticated`: sign in first"}
 _PERMITTED = {403: "`permission_denied`: you may not do this"}

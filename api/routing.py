@@ -69,7 +69,7 @@ class AgoraRoute(APIRoute):
 
 
 def outside_transaction(endpoint: Endpoint) -> Endpoint:
-    """Mark a handler that speaks to the outside, such as a payment gateway: it runs in no transaction.
+    """Mark a handler that speaks to the outside, such as a payment gateway, or works for long: it runs in no transaction.
 
     Its callers must send an Idempotency-Key; it takes `OperationKey` and keeps what it does under that.
     """
@@ -78,7 +78,7 @@ def outside_transaction(endpoint: Endpoint) -> Endpoint:
 
 
 class IdempotencyKeyRequiredError(RuleViolatedError):
-    """This request moves money, so it needs an Idempotency-Key."""
+    """This request moves money, or takes more than one transaction, so it needs an Idempotency-Key."""
 
     code = "idempotency_key_required"
 

@@ -3,32 +3,37 @@
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from beanie import PydanticObjectId
 
 from models.base import AgoraDocument
+from models.base import now as present
 from models.blog.comments import Comment, CommentStatus
 from models.blog.posts import Post, PostRevision, PostSlug, PostStatus, PostViews
 from models.blog.taxonomy import Category, Tag
-from models.database import DuplicateKeyError, Session, run_transaction
+from models.database import DuplicateKeyError, Session, after_commit, run_transaction
 from models.ecommerce.catalog import VISIBLE_STATUSES, Product, ProductCategory, ProductViews
 from models.ecommerce.coupons import Coupon, CouponRedemption
 from models.ecommerce.customers import Address, Customer, LoyaltyEntry
 from models.ecommerce.orders import Order
 from models.ecommerce.reviews import Review, ReviewStatus
+from models.reconcile import MAX_SHOWN, CheckRead, DriftRead, ReconcileReport
 from models.social import Follow, Like, LikeKind
 from models.users import User
+from services.audit import AuditService
 from services.drift import Drift
 from services.ecommerce.catalog.checks import category_drift, is_place, repair_place
 from services.ecommerce.checks.orders import order_drift, repair_order
 from services.ecommerce.checks.orphans import orphan_drift
 from services.ecommerce.checks.products import product_drift, repair_product
 from services.ecommerce.customer_checks import customer_drift, is_spent, repair_spent
+from services.heavy import heavy_work
 from services.inventory.checks import is_stock, repair_stock, stock_drift
 from services.payments.checks import payment_drift
+from services.users.permissions import SYSTEM, Permission, Viewer
 
-__all__ = ["COUNTERS", "Drift", "ReconcileService", "StoredCounter", "recount_pipeline"]
+__all__ = ["CHECKS", "COUNTERS", "Check", "Drift", "ReconcileService", "StoredCounter", "recount_pipeline"]
 
 BATCH = 500  # documents compared at a time: what bounds the memory of a run
 
@@ -79,7 +84,31 @@ COUNTERS = (
 )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Check:
+    """Something that must add up, and how the places where it does not are found."""
+
+    name: str
+    drift: Callable[[], AsyncIterator[Drift]]
+
+
 class ReconcileService:
+    @staticmethod
+    async def report_drift(*, viewer: Viewer) -> ReconcileReport:
+        """Every check with what does not add up; changes nothing. Raises PermissionDeniedError and OverloadedError."""
+        viewer.require(Permission.MANAGE_SYSTEM)
+        return await _report()
+
+    @staticmethod
+    async def repair_drift(*, viewer: Viewer) -> ReconcileReport:
+        """As `report_drift`, and what is derived from other rows is stored anew, each with an entry in the audit log.
+
+        May be called again, or twice at once: a place that moved since it was counted is left alone. Must not be called inside a
+        transaction.
+        """
+        viewer.require(Permission.MANAGE_SYSTEM)
+        return await _report(repaired_by=viewer)
+
     @staticmethod
     async def drift() -> AsyncIterator[Drift]:
         """Everything that does not add up, by counter and id; nothing when all is well.
@@ -87,29 +116,72 @@ class ReconcileService:
         Safe beside a running Agora: what looks wrong in a first pass is counted again within one snapshot before it is
         reported.
         """
-        for counter in COUNTERS:
-            async for row in _counter_drift(counter):
-                yield row
-        for check in _CHECKS:
-            async for row in check():
+        for check in CHECKS:
+            async for row in check.drift():
                 yield row
 
     @staticmethod
-    async def repair(row: Drift) -> bool:
+    async def repair(row: Drift, *, viewer: Viewer = SYSTEM) -> bool:
         """Store what was counted; false when the place has changed since it was reported, and is then left alone.
 
         False, too, for what a person must look at: neither money nor stock is invented here.
         """
-        counter = _BY_NAME.get(f"{row.collection}.{row.field}")
-        if counter is None:
-            repair = next((repair for is_theirs, repair in _REPAIRS if is_theirs(row)), None)
-            return row.is_derived and repair is not None and await repair(row)
-        # Counters do not move `updated_at`: readers' copies of the document stay good.
-        result = await counter.document.collection().update_one(
-            {"_id": row.id, row.field: row.stored}, {"$set": {row.field: row.counted}}
+
+        async def work(session: Session) -> bool:
+            is_repaired = await _repair(row, session)
+            if is_repaired:
+                await AuditService.record(
+                    session,
+                    "drift.repaired",
+                    subject=f"{row.collection}:{row.id}",
+                    actor_id=None if viewer == SYSTEM else viewer.user_id,
+                    details={"field": row.field, "stored": row.stored, "counted": row.counted},
+                )
+            return is_repaired
+
+        try:
+            return await run_transaction(work, hot=[row.id])
+        except DuplicateKeyError:  # somebody else has what would be put there
+            return False
+
+
+async def _report(*, repaired_by: Viewer | None = None) -> ReconcileReport:
+    async with heavy_work():
+        started_at = present()
+        for_people, checks = 0, list[CheckRead]()
+        for check in CHECKS:
+            found = repaired = 0
+            shown = list[DriftRead]()
+            async for row in check.drift():
+                is_repaired = repaired_by is not None and await ReconcileService.repair(row, viewer=repaired_by)
+                found += 1
+                repaired += is_repaired
+                for_people += not row.is_derived
+                if found <= MAX_SHOWN:
+                    shown.append(DriftRead(**dataclasses.asdict(row), is_repaired=is_repaired))
+            checks.append(CheckRead(name=check.name, drift_count=found, repaired_count=repaired, drift=shown))
+        return ReconcileReport(
+            started_at=started_at,
+            finished_at=present(),
+            drift_count=sum(check.drift_count for check in checks),
+            repaired_count=sum(check.repaired_count for check in checks),
+            for_people_count=for_people,
+            checks=checks,
         )
-        repaired: bool = result.modified_count == 1
-        return repaired
+
+
+async def _repair(row: Drift, session: Session) -> bool:
+    counter = _BY_NAME.get(f"{row.collection}.{row.field}")
+    if counter is None:
+        repair = next((repair for is_theirs, repair in _REPAIRS if is_theirs(row)), None)
+        return row.is_derived and repair is not None and await repair(row, session=session)
+    # Counters do not move `updated_at`: readers' copies of the document stay good.
+    result = await counter.document.collection().update_one(
+        {"_id": row.id, row.field: row.stored}, {"$set": {row.field: row.counted}}, session=session
+    )
+    for watcher in counter.document.watchers:
+        after_commit(partial(watcher, row.id))
+    return bool(result.modified_count)
 
 
 _BY_NAME = {counter.name: counter for counter in COUNTERS}
@@ -203,47 +275,47 @@ async def _look_at_post(session: Session, *, id: PydanticObjectId) -> list[Drift
     return found
 
 
-async def _claim_slug(row: Drift) -> bool:
-    """Enter the post's slug into the register, unless it is another post's there: a person must rename one of the two."""
-    post = await Post.find_row({"_id": row.id}, {"slug": 1})
+async def _claim_slug(row: Drift, *, session: Session) -> bool:
+    """Enter the post's slug into the register; DuplicateKeyError if it is another post's: a person must rename one of the two."""
+    post = await Post.find_row({"_id": row.id}, {"slug": 1}, session=session)
     if post is None or post["slug"] != row.stored:
         return False
-    try:
-        await PostSlug(slug=post["slug"], post_id=row.id).store()
-    except DuplicateKeyError:
-        return False
+    await PostSlug(slug=post["slug"], post_id=row.id).store(session=session)
     return True
 
 
-async def _keep_revision(row: Drift) -> bool:
-    found = await Post.find_row({"_id": row.id})
+async def _keep_revision(row: Drift, *, session: Session) -> bool:
+    found = await Post.find_row({"_id": row.id}, session=session)
     if found is None or found["revision"] != row.stored:
         return False
     post = Post.from_row(found)
     revision = PostRevision(
         post_id=post.id, number=post.revision, editor_id=None, title=post.title, content=post.content, excerpt=post.excerpt
     )
-    try:
-        await revision.store()
-    except DuplicateKeyError:
-        return False
+    await revision.store(session=session)
     return True
 
 
-# What is compared beyond the counters, in the order in which it is reported.
-_CHECKS: tuple[Callable[[], AsyncIterator[Drift]], ...] = (
-    _structure_drift,
-    category_drift,
-    stock_drift,
-    payment_drift,
-    order_drift,
-    orphan_drift,
-    product_drift,
-    customer_drift,
+# In the order in which they are reported.
+CHECKS: tuple[Check, ...] = (
+    *(Check(counter.name, partial(_counter_drift, counter)) for counter in COUNTERS),
+    Check("slugs and revisions of posts", _structure_drift),
+    Check("tree of categories", category_drift),
+    Check("stock", stock_drift),
+    Check("payments", payment_drift),
+    Check("orders", order_drift),
+    Check("rows of orders that are not there", orphan_drift),
+    Check("sales and ratings of products", product_drift),
+    Check("customers", customer_drift),
 )
 
+
+class _Repair(Protocol):
+    def __call__(self, row: Drift, /, *, session: Session) -> Awaitable[bool]: ...
+
+
 # Who mends what: the first whose it is.
-_REPAIRS: tuple[tuple[Callable[[Drift], bool], Callable[[Drift], Awaitable[bool]]], ...] = (
+_REPAIRS: tuple[tuple[Callable[[Drift], bool], _Repair], ...] = (
     (is_place, repair_place),
     (is_stock, repair_stock),
     (is_spent, repair_spent),

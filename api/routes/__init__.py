@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from api.routes import auth, events, imports, inventory, jobs, live, social, syndication, users, webhooks
+from api.routes import auth, events, imports, inventory, jobs, live, reconcile, social, syndication, users, webhooks
 from api.routes.blog import categories, comments, discovery, likes, posts, revisions, tags
 from api.routes.ecommerce import (
     addresses,
@@ -42,6 +42,7 @@ ROUTERS: list[APIRouter] = [
     webhooks.router,
     jobs.router,
     events.router,
+    reconcile.router,
     reviews.router,
     shipping.router,
     coupons.router,

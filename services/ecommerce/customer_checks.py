@@ -37,11 +37,12 @@ def is_spent(row: Drift) -> bool:
     return row.collection == Customer.Settings.name and row.field in (SPENT, SPENT_ON_ORDERS)
 
 
-async def repair_spent(row: Drift) -> bool:
+async def repair_spent(row: Drift, *, session: Session) -> bool:
     """Store the ledger's sum; false when the customer changed since, or no machine may decide."""
     if row.field != SPENT:
         return False
-    return await Customer.change({"_id": row.id, SPENT: row.stored}, {"$set": {SPENT: row.counted}}) is not None
+    as_reported = {"_id": row.id, SPENT: row.stored}
+    return await Customer.change(as_reported, {"$set": {SPENT: row.counted}}, session=session) is not None
 
 
 def ledger_pipeline(customer_ids: Sequence[PydanticObjectId]) -> list[Row]:

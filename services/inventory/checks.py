@@ -37,14 +37,16 @@ async def stock_drift() -> AsyncIterator[Drift]:
             yield row
 
 
-async def repair_stock(row: Drift) -> bool:
+async def repair_stock(row: Drift, *, session: Session) -> bool:
     """Store what was counted; false when the place changed since it was reported, or no machine may decide."""
     if row.collection != StockLevel.Settings.name or row.field not in _LEVEL_FIELDS:
         return False
-    level = await StockLevel.change({"_id": row.id, row.field: row.stored}, {"$set": {row.field: row.counted}})
+    as_reported = {"_id": row.id, row.field: row.stored}
+    level = await StockLevel.change(as_reported, {"$set": {row.field: row.counted}}, session=session)
     if level is None:
         return False
-    await StockLevel.change({"_id": row.id}, [{"$set": {"is_low": {"$lte": ["$available", "$low_stock_threshold"]}}}])
+    is_low = level.available <= level.low_stock_threshold
+    await StockLevel.change_row({"_id": row.id}, {"$set": {"is_low": is_low}}, session=session)
     return True
 
 

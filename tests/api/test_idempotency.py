@@ -302,6 +302,7 @@ class TestWhoMayComesFirst:
                 "change_many_statuses",
                 "refund_payment",
                 "refund_return",
+                "repair_drift",
                 "void_payment",
             ],
             (401, 403, 400),

@@ -1,3 +1,4 @@
+import asyncio
 import io
 from datetime import UTC, datetime
 from typing import Any
@@ -6,6 +7,7 @@ import pytest
 from beanie import PydanticObjectId
 from rich.console import Console
 
+from models.audit import AuditEntry
 from models.base import AgoraDocument
 from models.blog.comments import Comment, CommentStatus
 from models.blog.posts import Post, PostRevision, PostSlug, PostStatus, PostViews
@@ -205,6 +207,29 @@ class TestRepair:
         row = await Post.find_row({"_id": story.post.id})
         assert row is not None
         assert row["likes_count"] == 2
+        assert await AuditEntry.find_rows({}) == []
+
+    async def test_what_was_stored_anew_stands_in_the_audit_log(self, story: Story) -> None:
+        await Post.collection().update_one({"_id": story.post.id}, {"$set": {"views_count": 5}})
+        (row,) = await drift()
+
+        assert await ReconcileService.repair(row)
+        assert not await ReconcileService.repair(row)
+
+        (entry,) = await AuditEntry.find_rows({})
+        told = (entry["action"], entry["subject"], entry["actor_id"], entry["details"])
+        details = {"field": "views_count", "stored": 5, "counted": 7}
+        assert told == ("drift.repaired", f"posts:{story.post.id}", None, details)  # the system's, run by hand
+
+    async def test_two_repairs_at_once_are_one(self, story: Story) -> None:
+        await Post.collection().update_one({"_id": story.post.id}, {"$set": {"views_count": 5}})
+        (row,) = await drift()
+
+        repaired = await asyncio.gather(*(ReconcileService.repair(row) for _ in range(50)))
+
+        assert sorted(repaired) == [False] * 49 + [True]
+        assert len(await AuditEntry.find_rows({})) == 1
+        assert await drift() == []
 
 
 class TestReport:

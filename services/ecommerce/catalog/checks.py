@@ -5,7 +5,7 @@ from typing import Any
 
 from beanie import PydanticObjectId
 
-from models.database import run_transaction
+from models.database import Session, run_transaction
 from models.ecommerce.catalog import ProductCategory
 from services.drift import Drift
 
@@ -34,18 +34,18 @@ def is_place(row: Drift) -> bool:
     return row.collection == ProductCategory.Settings.name and row.field == PLACE
 
 
-async def repair_place(row: Drift) -> bool:
+async def repair_place(row: Drift, *, session: Session) -> bool:
     """Store the place that the parents say; false when the category changed since, or no machine may decide."""
     if row.counted == _NOWHERE:
         return False
-    found = await ProductCategory.find_row({"_id": row.id}, _FIELDS)
+    found = await ProductCategory.find_row({"_id": row.id}, _FIELDS, session=session)
     if found is None or _told(found["path"], found["level"], found["ancestor_ids"]) != row.stored:
         return False
     path, _, ancestors = str(row.counted).partition(" ")
     ids = [PydanticObjectId(text) for text in ancestors.split()]
     as_read = {"_id": row.id, "path": found["path"], "ancestor_ids": found["ancestor_ids"], "level": found["level"]}
     fields = {"path": path, "ancestor_ids": ids, "level": len(ids)}
-    return await ProductCategory.change(as_read, {"$set": fields}) is not None
+    return await ProductCategory.change(as_read, {"$set": fields}, session=session) is not None
 
 
 def _way(category_id: PydanticObjectId, by_id: Mapping[PydanticObjectId, Mapping[str, Any]]) -> list[PydanticObjectId] | None:

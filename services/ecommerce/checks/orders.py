@@ -42,12 +42,12 @@ async def order_drift() -> AsyncIterator[Drift]:
         after = {"_id": {"$gt": orders[-1]["_id"]}}
 
 
-async def repair_order(row: Drift) -> bool:
+async def repair_order(row: Drift, *, session: Session) -> bool:
     """Store what was counted; false when the order has changed since, or no machine may decide."""
     if not row.is_derived:
         return False
     update = {"$set": {row.field: row.counted}, "$inc": {"revision": 1}}
-    return await Order.change({"_id": row.id, row.field: row.stored}, update) is not None
+    return await Order.change({"_id": row.id, row.field: row.stored}, update, session=session) is not None
 
 
 def _differences(books: OrderBooks) -> Iterator[Drift]:

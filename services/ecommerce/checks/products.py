@@ -30,9 +30,10 @@ async def product_drift() -> AsyncIterator[Drift]:
         after = {"_id": {"$gt": rows[-1]["_id"]}}
 
 
-async def repair_product(row: Drift) -> bool:
+async def repair_product(row: Drift, *, session: Session) -> bool:
     """Store what was counted; false when the product has changed since."""
-    return await Product.change({"_id": row.id, row.field: row.stored}, {"$set": {row.field: row.counted}}) is not None
+    as_reported = {"_id": row.id, row.field: row.stored}
+    return await Product.change(as_reported, {"$set": {row.field: row.counted}}, session=session) is not None
 
 
 def sales_pipeline(product_ids: Sequence[PydanticObjectId]) -> list[dict[str, Any]]:

@@ -19,5 +19,5 @@ BY_SEGMENT: dict[str, ModuleType] = {
     "imports": imports,
     "inventory": inventory,
     **dict.fromkeys(("orders", "returns", "shop"), shop),
-    **dict.fromkeys(("events", "jobs", "webhooks"), system),
+    **dict.fromkeys(("events", "jobs", "system", "webhooks"), system),
 }

@@ -1,4 +1,4 @@
-"""Webhooks, jobs and events: kept by administrators, owned by nobody."""
+"""Webhooks, jobs, events and reconciliation: kept by administrators, owned by nobody."""
 
 from beanie import PydanticObjectId
 

@@ -13,7 +13,7 @@ from models.money import Money
 from models.users import Role
 from services.errors import PermissionDeniedError
 from services.inventory.books import LevelNotFoundError
-from services.inventory.checks import repair_stock, stock_drift
+from services.inventory.checks import stock_drift
 from services.inventory.history import HistoryService
 from services.inventory.reservations import ReservationService
 from services.inventory.stock import Correction, StockService
@@ -206,4 +206,4 @@ class TestDrift:
 
         (row,) = [row async for row in stock_drift()]
         assert row == Drift("stock_transfers", transfer.id, "lines", -3, -4)
-        assert not await repair_stock(row)
+        assert not await ReconcileService.repair(row)
