@@ -29,7 +29,7 @@ LOG_BYTES = 5_000_000  # a longer server.log is put aside at the next start
 READY_SECONDS = 60.0
 STOP_SECONDS = 2.0  # a blocked operation would hold SIGTERM up for 20; what was acknowledged is on disk anyway
 FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 2.0  # however often it died, it is back, with its start of half a second, within five
 STEADY_SECONDS = 30.0  # a server that lived this long is restarted without further back-off
 
 

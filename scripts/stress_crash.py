@@ -66,9 +66,11 @@ class Victim:
             self.port: int = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         generous = dict.fromkeys(("AGORA_USER_REQUESTS", "AGORA_ANONYMOUS_REQUESTS"), "1000000")
-        self.environment = {**os.environ, **generous, "AGORA_DATA": str(folder), "LOG_LEVEL": "ERROR"}
+        kept = {"PYTHONDONTWRITEBYTECODE": ""}  # the same program starts again and again
+        self.environment = {**os.environ, **generous, **kept, "AGORA_DATA": str(folder), "LOG_LEVEL": "ERROR"}
         self.environment.pop("MONGODB_URI", None)
         self.process: subprocess.Popen[bytes] | None = None
+        self.client = httpx2.Client(base_url=self.url, timeout=2, trust_env=False)
 
     def start(self) -> None:
         with (self.folder / "agora.out").open("ab") as output:
@@ -83,7 +85,7 @@ class Victim:
         began = time.monotonic()
         while time.monotonic() - began < START_SECONDS:
             try:
-                if httpx2.get(f"{self.url}/readyz", timeout=2).status_code == 200:
+                if self.client.get("/readyz").status_code == 200:
                     return time.monotonic() - began
             except httpx2.TransportError:
                 pass

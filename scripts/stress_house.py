@@ -33,12 +33,15 @@ class House:
         self.database = EmbeddedServer(folder)
         self.sandbox = SandboxProcess(folder, f"{self.url}/api/v1/payments/webhooks/sandbox")
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        # One for all: a client that is made anew reads certificates, which costs those who are starting the processor.
+        self._client = httpx2.Client(base_url=self.url, timeout=2, trust_env=False)
 
     @property
     def environment(self) -> dict[str, str]:
         outside = {name: value for name, value in os.environ.items() if not name.startswith(("AGORA_", "MONGODB_", "DATABASE_"))}
         return {
             **outside,
+            "PYTHONDONTWRITEBYTECODE": "",  # the same programs start again and again
             "MONGODB_URI": self.database.uri,
             "AGORA_EMBEDDED": "true",
             "AGORA_DATABASE": DATABASE,
@@ -86,7 +89,7 @@ class House:
 
     def is_healthy(self) -> bool:
         try:
-            return httpx2.get(f"{self.url}/readyz", timeout=2).status_code == 200
+            return self._client.get("/readyz").status_code == 200
         except httpx2.TransportError:
             return False
 
@@ -99,5 +102,6 @@ class House:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self._client.close()
         self.sandbox.stop()
         self.database.stop()

@@ -193,3 +193,27 @@ class TestSupervise:
         assert started.process.pid != pid
         with connect(started) as client:
             assert client.agora.things.count_documents({}) == 1
+
+    async def test_r12_however_often_it_dies_it_is_not_awaited_for_long(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With a start of half a second, it is back within the five seconds of the goal."""
+        pauses: list[float] = []
+
+        class Dying(EmbeddedServer):
+            async def _exit_code(self) -> int:
+                self._started_at = time.monotonic() - 1
+                return -signal.SIGKILL
+
+            async def _start_again(self) -> None:
+                if len(pauses) == 20:
+                    raise asyncio.CancelledError
+
+        async def pause(seconds: float) -> None:
+            pauses.append(seconds)
+
+        monkeypatch.setattr(asyncio, "sleep", pause)
+        with pytest.raises(asyncio.CancelledError):
+            await Dying(tmp_path).supervise()
+
+        assert pauses == [0.2, 0.4, 0.8, 1.6, *[2.0] * 16]
