@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, Field
 from pymongo import IndexModel, ReturnDocument
 
 from models import database
-from models.database import Collection, Session
+from models.database import Collection, DuplicateKeyError, LateWrite, Session
 
 Update = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 Sort = Sequence[tuple[str, int]]
@@ -71,13 +71,32 @@ class AgoraDocument(beanie.Document):
 
     async def store(self, *, session: Session | None = None) -> Self:
         """Insert the document as it is and return it. Raises DuplicateKeyError."""
-        await self.collection().insert_one(self.row(), session=session)
+        collection = await self._written(session)
+        await collection.insert_one(self.row(), session=session)
+        return self
+
+    async def store_later(self, *, session: Session, refused: Callable[[DuplicateKeyError], Exception] | None = None) -> Self:
+        """As `store`, sent with the transaction's other late writes in one command: before it commits, or reads what they wrote.
+
+        A duplicate key is found out then; `refused` makes another error of it.
+        """
+        write = LateWrite(self.collection(), {"insert": self.row()}, refused=refused)
+        if not database.postpone(write, session):
+            await self.store(session=session)
         return self
 
     @classmethod
     def collection(cls) -> Collection:
         """The driver's own collection, for projected reads and conditional updates."""
         return database.collection_of(cls)
+
+    @classmethod
+    async def _written(cls, session: Session | None) -> Collection:
+        """The collection with everything in it that was postponed in the transaction of `session`."""
+        collection = cls.collection()
+        if session is not None:
+            await database.send_postponed(session, collection)
+        return collection
 
     @classmethod
     async def change(
@@ -87,7 +106,8 @@ class AgoraDocument(beanie.Document):
 
         The condition belongs into `query`: whoever gets the document back has won. Moves `updated_at`.
         """
-        row = await cls.collection().find_one_and_update(
+        collection = await cls._written(session)
+        row = await collection.find_one_and_update(
             query, _stamped(update), session=session, upsert=upsert, return_document=ReturnDocument.AFTER
         )
         cls._tell_watchers(query)
@@ -100,14 +120,27 @@ class AgoraDocument(beanie.Document):
         The cheaper way where it is enough: nothing is sent back and validated, and the embedded server, which walks the whole
         collection for every image it gives, uses the index.
         """
-        result = await cls.collection().update_one(query, _stamped(update), session=session)
+        collection = await cls._written(session)
+        result = await collection.update_one(query, _stamped(update), session=session)
         cls._tell_watchers(query)
         return bool(result.matched_count)
 
     @classmethod
+    async def change_later(
+        cls, query: Mapping[str, Any], update: Update, *, session: Session, unmet: Exception | None = None
+    ) -> None:
+        """As `change_row`, sent with the transaction's other late writes. `unmet` is raised when no document met `query`."""
+        operation = {"update": query, "updateMods": _stamped(update)}
+        if database.postpone(LateWrite(cls.collection(), operation, unmet), session):
+            cls._tell_watchers(query)
+        elif not await cls.change_row(query, update, session=session) and unmet is not None:
+            raise unmet
+
+    @classmethod
     async def change_many(cls, query: Mapping[str, Any], update: Update, *, session: Session | None = None) -> int:
         """Apply `update` to every document that meets `query` and return how many were changed. Moves `updated_at`."""
-        result = await cls.collection().update_many(query, _stamped(update), session=session)
+        collection = await cls._written(session)
+        result = await collection.update_many(query, _stamped(update), session=session)
         changed: int = result.modified_count
         cls._tell_watchers(query)
         return changed
@@ -126,18 +159,20 @@ class AgoraDocument(beanie.Document):
         The row is deleted and inserted again, in the caller's transaction: on the embedded server a unique key that an update
         gave up stays taken for good, and two transactions that update to one key both get it. Raises DuplicateKeyError.
         """
-        row = await cls.collection().find_one_and_delete(query, session=session)
+        collection = await cls._written(session)
+        row = await collection.find_one_and_delete(query, session=session)
         if row is None:
             return None
         moved = {**row, **fields, "updated_at": now()}
-        await cls.collection().insert_one(moved, session=session)
+        await collection.insert_one(moved, session=session)
         cls._tell_watchers(moved)
         return cls.from_row(moved)
 
     @classmethod
     async def increment(cls, key: PydanticObjectId, field: str, delta: int, *, session: Session) -> int:
         """Move a counter and return it as it then is; 0 for a document that is gone. Moves `updated_at`."""
-        row = await cls.collection().find_one_and_update(
+        collection = await cls._written(session)
+        row = await collection.find_one_and_update(
             {"_id": key},
             {"$inc": {field: delta}, "$set": {"updated_at": now()}},
             {field: 1},
@@ -152,7 +187,8 @@ class AgoraDocument(beanie.Document):
         cls, query: Mapping[str, Any], fields: Mapping[str, Any] | None = None, *, session: Session | None = None
     ) -> dict[str, Any] | None:
         """One stored row as a plain dictionary, projected to `fields`; None when there is none."""
-        row: dict[str, Any] | None = await cls.collection().find_one(query, fields, session=session)
+        collection = await cls._written(session)
+        row: dict[str, Any] | None = await collection.find_one(query, fields, session=session)
         return row
 
     @classmethod
@@ -167,7 +203,8 @@ class AgoraDocument(beanie.Document):
         session: Session | None = None,
     ) -> list[dict[str, Any]]:
         """The stored rows as plain dictionaries, projected to `fields`, in the order of `sort`; 0 is no limit."""
-        cursor = cls.collection().find(query, fields, sort=sort, skip=skip, limit=limit, session=session)
+        collection = await cls._written(session)
+        cursor = collection.find(query, fields, sort=sort, skip=skip, limit=limit, session=session)
         if limit:
             cursor = cursor.batch_size(limit + 1)
         rows: list[dict[str, Any]] = await cursor.to_list(None)
@@ -183,6 +220,8 @@ class AgoraDocument(beanie.Document):
     @classmethod
     async def aggregate_rows(cls, pipeline: Sequence[dict[str, Any]], *, session: Session | None = None) -> list[dict[str, Any]]:
         """All rows of a pipeline over this collection, in the pipeline's order."""
+        if session is not None:
+            await database.send_postponed(session)  # a pipeline may look into other collections, too
         return await database.aggregate(cls.collection(), pipeline, session=session)
 
 

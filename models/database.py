@@ -13,8 +13,9 @@ import inspect
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Literal, TypeVar
 from weakref import WeakValueDictionary
@@ -29,6 +30,7 @@ __all__ = [
     "Database",
     "DatabaseUnavailableError",
     "DuplicateKeyError",
+    "LateWrite",
     "PyMongoError",
     "Session",
     "after_commit",
@@ -39,7 +41,9 @@ __all__ = [
     "in_transaction",
     "is_overtaken",
     "is_unavailable",
+    "postpone",
     "run_transaction",
+    "send_postponed",
     "start_again",
     "watch",
 ]
@@ -53,6 +57,7 @@ Collection = Any
 T = TypeVar("T")
 
 _WRITE_CONFLICT = 112
+_DUPLICATE_KEY = 11000
 _TRANSACTION_SECONDS = 20.0
 _UNREACHABLE_SECONDS = 2.0
 
@@ -184,6 +189,7 @@ def duplicate_index(error: DuplicateKeyError) -> str:
 _bound: Database | None = None
 _ambient: ContextVar[Session | None] = ContextVar("ambient_session", default=None)
 _after_commit: ContextVar[list[Callable[[], None]] | None] = ContextVar("after_commit", default=None)
+_postponed: ContextVar["list[LateWrite] | None"] = ContextVar("postponed", default=None)
 _hot_locks: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, Hashable], asyncio.Lock] = WeakValueDictionary()
 
 
@@ -227,6 +233,66 @@ def after_commit(call: Callable[[], None]) -> None:
         waiting.append(call)
 
 
+@dataclass(frozen=True, slots=True)
+class LateWrite:
+    """A write whose answer nobody waits for: it is sent with the others of its transaction, in one command, before the commit.
+
+    `unmet` is raised when it is an update and nothing met its filter; `refused` makes the error of a duplicate key another one.
+    """
+
+    collection: Collection
+    operation: Mapping[str, Any]  # of the `bulkWrite` command, without the number of its collection
+    unmet: Exception | None = None
+    refused: Callable[[DuplicateKeyError], Exception] | None = None
+
+
+def postpone(write: LateWrite, session: Session) -> bool:
+    """Keep a write for the end of the running transaction; false, and nothing kept, when `session` is not that of one."""
+    waiting = _postponed.get()
+    if waiting is None or _ambient.get() is not session:
+        return False
+    waiting.append(write)
+    return True
+
+
+async def send_postponed(session: Session | None, collection: Collection | None = None) -> None:
+    """Send what was postponed in this transaction, so that it can be read: if any of it goes to `collection`, or at all."""
+    waiting = _postponed.get()
+    if not waiting or _ambient.get() is not session:
+        return
+    if collection is not None and all(write.collection.name != collection.name for write in waiting):
+        return
+    sent = waiting[:]
+    waiting.clear()
+    await _write_together(sent, session)
+
+
+async def _write_together(writes: Sequence[LateWrite], session: Session) -> None:
+    """All of these by MongoDB 8's `bulkWrite`, in order, up to the first that fails."""
+    assert _bound is not None
+    names = list(dict.fromkeys(write.collection.full_name for write in writes))
+    operations = []
+    for write in writes:
+        (kind, first), *rest = write.operation.items()
+        target = {kind: names.index(write.collection.full_name)}
+        operations.append({**target, "document": first} if kind == "insert" else {**target, "filter": first, **dict(rest)})
+    command = {"bulkWrite": 1, "ops": operations, "nsInfo": [{"ns": name} for name in names]}
+    answer = await _bound.client.admin.command(command, session=session)
+    for told, write in zip(answer["cursor"]["firstBatch"], writes, strict=False):
+        if told["ok"] and (told["n"] or write.unmet is None):
+            continue
+        if told["ok"] and write.unmet is not None:
+            raise write.unmet
+        if told["code"] != _DUPLICATE_KEY:
+            raise OperationFailure(told["errmsg"], told["code"], {**told, "errorLabels": _labels(told["code"])})
+        error = DuplicateKeyError(told["errmsg"], told["code"], told)
+        raise error if write.refused is None else write.refused(error) from error
+
+
+def _labels(code: int) -> list[str]:
+    return ["TransientTransactionError"] if code == _WRITE_CONFLICT else []
+
+
 async def _attempt_until_committed(work: Callable[[Session], Awaitable[T]], client: Any) -> T:
     started = time.monotonic()
     attempt = 0
@@ -235,9 +301,10 @@ async def _attempt_until_committed(work: Callable[[Session], Awaitable[T]], clie
         async with session:
             await _value(session.start_transaction())
             waiting: list[Callable[[], None]] = []
-            session_token, waiting_token = _ambient.set(session), _after_commit.set(waiting)
+            session_token, waiting_token, late_token = _ambient.set(session), _after_commit.set(waiting), _postponed.set([])
             try:
                 result = await work(session)
+                await send_postponed(session)
             except BaseException as error:
                 with contextlib.suppress(PyMongoError):
                     await session.abort_transaction()
@@ -253,6 +320,7 @@ async def _attempt_until_committed(work: Callable[[Session], Awaitable[T]], clie
             finally:
                 _ambient.reset(session_token)
                 _after_commit.reset(waiting_token)
+                _postponed.reset(late_token)
         attempt += 1
         await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.2, 0.002 * 2**attempt))  # jitter, no secret
 

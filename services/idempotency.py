@@ -168,13 +168,12 @@ class IdempotencyService:
 
         Raises IdempotencyInProgressError, and so aborts the transaction, when the claim was lost to another request.
         """
-        is_settled = await IdempotentAnswer.change_row(
+        await IdempotentAnswer.change_later(
             {"scope": claim.scope, "claim_id": claim.claim_id, "status": None},
             {"$set": {"status": answer.status, "headers": answer.headers, "body": answer.body}},
             session=session,
+            unmet=IdempotencyInProgressError(),
         )
-        if not is_settled:
-            raise IdempotencyInProgressError
 
     @staticmethod
     async def release(claim: Claim) -> None:

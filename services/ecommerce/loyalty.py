@@ -43,10 +43,7 @@ async def record_entry(session: Session, entry: LoyaltyEntry) -> None:
 
     The caller has looked for the key within the transaction; should another one have written it meanwhile, this one starts again.
     """
-    try:
-        await entry.store(session=session)
-    except DuplicateKeyError as error:
-        raise start_again("the entry was made by another transaction") from error
+    await entry.store_later(session=session, refused=_overtaken)
     moved: dict[str, Any] = {
         "points_balance": {"$add": ["$points_balance", entry.points]},
         "orders_count": {"$add": ["$orders_count", entry.orders]},
@@ -55,7 +52,11 @@ async def record_entry(session: Session, entry: LoyaltyEntry) -> None:
         is_same = {"$eq": ["$spent.currency", entry.amount.currency]}
         moved["spent.amount"] = {"$add": ["$spent.amount", {"$cond": [is_same, entry.amount.amount, 0]}]}
     # As a pipeline, so that the condition stands beside the key and not in the filter, which then finds by the key alone.
-    await Customer.change_row({"_id": entry.customer_id}, [{"$set": moved}], session=session)
+    await Customer.change_later({"_id": entry.customer_id}, [{"$set": moved}], session=session)
+
+
+def _overtaken(error: DuplicateKeyError) -> Exception:
+    return start_again("the entry was made by another transaction")
 
 
 async def entries_of(order_id: PydanticObjectId, *, session: Session) -> list[LoyaltyEntry]:

@@ -1,17 +1,13 @@
 """The stock levels a transaction is about, and the one way in which they change: with their movements and their events."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Self
+from typing import Self
 
 from beanie import PydanticObjectId
-from pymongo import InsertOne, UpdateOne
-from pymongo.errors import BulkWriteError
 
-from models.base import AgoraDocument
-from models.base import now as present
-from models.database import Session, start_again
+from models.database import DuplicateKeyError, Session, start_again
 from models.events import EventType
 from models.inventory.stock import MovementKind, StockLevel, StockLocation, StockMovement
 from models.money import MAX_AMOUNT, Money
@@ -21,9 +17,6 @@ from services.inventory.locations import known_locations
 from services.inventory.valuation import average_cost, value_entering, value_leaving
 
 MAX_ON_HAND = 1_000_000_000
-_OVERTAKEN = {112, 11000}  # a write conflict, a duplicate key
-
-Write = InsertOne[dict[str, Any]] | UpdateOne
 
 Place = tuple[PydanticObjectId, PydanticObjectId]
 """A variant and a location."""
@@ -157,13 +150,15 @@ class Books:
         return movement
 
     async def write(self, *, session: Session) -> None:
-        """Store what was entered: the levels in one command, their movements in another, then an event per line crossed."""
-        stamp = present()
+        """Store what was entered, with an event per line crossed, by late writes.
+
+        Who is overtaken, by a level that moved or was opened or a cause entered meanwhile, starts again and finds it.
+        """
         changed = [self.entries[place] for place in sorted(self.entries) if _is_changed(self.entries[place])]
-        if changed and await _write_all(StockLevel, [_write_of(entry, stamp) for entry in changed], session) != len(changed):
-            raise start_again("stock moved meanwhile")
-        if self.movements:  # also those that cancel each other out
-            await _write_all(StockMovement, [InsertOne(movement.row()) for movement in self.movements], session)
+        for entry in changed:
+            await _write(entry, session)
+        for movement in self.movements:  # also those that cancel each other out
+            await movement.store_later(session=session, refused=_overtaken)
         for entry in changed:
             await self._tell(entry, session)
 
@@ -188,31 +183,18 @@ class Books:
             await EventService.record(session, EventType.STOCK_CHANGED, subject, payload=payload)
 
 
-async def _write_all(document: type[AgoraDocument], writes: Sequence[Write], session: Session) -> int:
-    """All of these in one command; how many of them found what they asked for, or were inserted.
-
-    Who is overtaken, by a level opened or a cause entered meanwhile, starts again and finds it.
-    """
-    try:
-        result = await document.collection().bulk_write(list(writes), ordered=True, session=session)
-    except BulkWriteError as error:
-        if {found["code"] for found in error.details["writeErrors"]} <= _OVERTAKEN:
-            raise start_again("stock moved meanwhile") from error
-        raise
-    return int(result.matched_count + result.inserted_count)
-
-
 def _is_changed(entry: _Entry) -> bool:
     before, level = entry.before, entry.level
     was = (before.on_hand, before.reserved, before.stock_value.amount)
     return entry.is_new or (level.on_hand, level.reserved, level.stock_value.amount) != was
 
 
-def _write_of(entry: _Entry, stamp: datetime) -> Write:
+async def _write(entry: _Entry, session: Session) -> None:
     before, level = entry.before, entry.level
     level.is_low = level.available <= level.low_stock_threshold
     if entry.is_new:
-        return InsertOne(level.row())
+        await level.store_later(session=session, refused=_overtaken)
+        return
     as_read = {
         "_id": level.id,
         "on_hand": before.on_hand,
@@ -225,4 +207,9 @@ def _write_of(entry: _Entry, stamp: datetime) -> Write:
         "available": level.available - before.available,
         "stock_value.amount": level.stock_value.amount - before.stock_value.amount,
     }
-    return UpdateOne(as_read, {"$inc": deltas, "$set": {"is_low": level.is_low, "updated_at": stamp}})
+    update = {"$inc": deltas, "$set": {"is_low": level.is_low}}
+    await StockLevel.change_later(as_read, update, session=session, unmet=start_again("stock moved meanwhile"))
+
+
+def _overtaken(error: DuplicateKeyError) -> Exception:
+    return start_again("stock moved meanwhile")

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime, timedelta
+from functools import partial
 
 from beanie import PydanticObjectId
 
@@ -76,7 +77,7 @@ class ReservationService:
     async def reserve(
         owner: str, wanted: Sequence[Wanted], *, expires_at: datetime | None, session: Session, now: datetime | None = None
     ) -> Reservation:
-        """Hold everything that is wanted for `owner`, or nothing; three commands, and one more per event.
+        """Hold everything that is wanted for `owner`, or nothing: one command to read, and late writes.
 
         What the owner holds or has taken already is returned as it is; one whose reservation expired or was released gets a new
         one. Callers name the variants' ids as `hot` when they open the transaction. Raises OutOfStockError.
@@ -234,7 +235,7 @@ async def _take(
     if known is not None:
         reservation = await _renew(known, reservation, session)
     else:
-        await _store(reservation, session)
+        await reservation.store_later(session=session, refused=partial(_meet, reservation.owner))
     if status is ReservationStatus.COMMITTED:
         _sell(books, reservation, now, was_held=False)
     else:
@@ -251,12 +252,9 @@ async def _as_wanted(standing: Reservation, status: ReservationStatus, session: 
     return standing
 
 
-async def _store(reservation: Reservation, session: Session) -> None:
-    try:
-        await reservation.store(session=session)
-    except DuplicateKeyError as error:
-        _met.set(reservation.owner)
-        raise start_again("the owner has a reservation") from error
+def _meet(owner: str, error: DuplicateKeyError) -> Exception:
+    _met.set(owner)
+    return start_again("the owner has a reservation")
 
 
 def _allocate(books: Books, wanted: Sequence[Wanted]) -> list[ReservedLine]:
@@ -314,8 +312,8 @@ async def _settle(reservation: Reservation, status: ReservationStatus, now: date
     """The reservation in its last state. Only one that is held gets there."""
     held = {"_id": reservation.id, "status": ReservationStatus.HELD}
     facts = {"status": status, "settled_at": now, "updated_at": present()}
-    if not await Reservation.change_row(held, {"$set": facts}, session=session):
-        raise start_again("the reservation was settled meanwhile")
+    overtaken = start_again("the reservation was settled meanwhile")
+    await Reservation.change_later(held, {"$set": facts}, session=session, unmet=overtaken)
     settled: Reservation = reservation.model_copy(update=facts)
     return settled
 

@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 
 from beanie import PydanticObjectId
-from pymongo import UpdateOne
 
-from models.base import now as present
-from models.database import Session, after_commit
+from models.database import Session
 from models.ecommerce.carts import Cart, CartLine
 from models.ecommerce.catalog import Product
 from models.ecommerce.orders import Order, OrderLine
@@ -110,22 +107,13 @@ async def uncount_purchase(order: Order, *, session: Session) -> None:
 
 
 async def move_sales(order: Order, pieces: Pieces, *, session: Session) -> None:
-    """Move the sales of the products behind these lines (by line id, signed) in one command."""
+    """Move the sales of the products behind these lines (by line id, signed), by late writes."""
     moved: dict[PydanticObjectId, int] = {}
     for line in order.lines:
         moved[line.product_id] = moved.get(line.product_id, 0) + pieces.get(line.id, 0)
-    stamp = present()
-    updates = [
-        UpdateOne({"_id": product_id}, {"$inc": {"sales_count": delta}, "$set": {"updated_at": stamp}})
-        for product_id, delta in sorted(moved.items())
-        if delta
-    ]
-    if not updates:
-        return
-    await Product.collection().bulk_write(updates, ordered=True, session=session)
-    for product_id in moved:
-        for watcher in Product.watchers:
-            after_commit(partial(watcher, product_id))
+    for product_id, delta in sorted(moved.items()):
+        if delta:
+            await Product.change_later({"_id": product_id}, {"$inc": {"sales_count": delta}}, session=session)
 
 
 async def put_back_into_cart(order: Order, *, session: Session, now: datetime) -> None:

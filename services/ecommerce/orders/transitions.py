@@ -172,7 +172,7 @@ async def record_step(
         changed_at=now,
         changed_by=by.name,
         reason=reason,
-    ).store(session=session)
+    ).store_later(session=session)
     type = EventType.ORDER_PLACED if old_status is None else _EVENTS[order.status]
     await record_order_event(type, order, by=by, session=session, payload={"reason": reason, **(payload or {})})
 
