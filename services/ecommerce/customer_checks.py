@@ -11,7 +11,7 @@ from models.ecommerce.customers import Customer, LoyaltyEntry
 from models.ecommerce.orders import Order
 from services.drift import Drift
 
-BATCH = 200
+BATCH = 50  # customers, whose orders are joined with their payments in one command each
 SPENT = "spent.amount"
 SPENT_ON_ORDERS = "spent.amount by orders"
 
@@ -59,14 +59,22 @@ def ledger_pipeline(customer_ids: Sequence[PydanticObjectId]) -> list[Row]:
 
 
 def orders_pipeline(customer_ids: Sequence[PydanticObjectId]) -> list[Row]:
-    """As `ledger_pipeline`, of what was paid for orders less what was given back."""
+    """As `ledger_pipeline`, of what was taken for orders less what was given back.
+
+    Of an order on account a part may have been taken and the rest let go; an order without a payment cost its total, which is 0
+    where all is well.
+    """
     return [
         {"$match": {"customer_id": {"$in": list(customer_ids)}}},
         {"$match": {"paid_at": {"$ne": None}}},
+        # Only what is summed: the embedded server carries the whole orders through the join else, at twice the time.
+        {"$project": {"customer_id": 1, "currency": 1, "totals.total.amount": 1, "refunded.amount": 1, "payment_id": 1}},
+        {"$lookup": {"from": "payments", "localField": "payment_id", "foreignField": "_id", "as": "payment"}},
+        {"$unwind": {"path": "$payment", "preserveNullAndEmptyArrays": True}},
         {
             "$group": {
                 "_id": {"customer_id": "$customer_id", "currency": "$currency"},
-                "paid": {"$sum": "$totals.total.amount"},
+                "paid": {"$sum": {"$ifNull": ["$payment.captured", "$totals.total.amount"]}},
                 "refunded": {"$sum": "$refunded.amount"},
             }
         },

@@ -168,7 +168,6 @@ PLANTS: dict[str, Plant] = {
             ("orders", "totals.total.amount", 5000, 4960, LEFT),
             ("orders", "steps", 4960, 5000, LEFT),
             ("payments", "amount", "4960 USD", "5000 USD", LEFT),
-            ("customers", "spent.amount by orders", 4960, 5000, LEFT),
         ],
     ),
     "step": Plant(Order, "_id", "paid", {"steps.0.amount.amount": 3999}, [("orders", "steps", 4959, 4960, LEFT)]),
