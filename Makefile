@@ -21,11 +21,11 @@ unexport PYTHONDONTWRITEBYTECODE
 export AGORA_DATA := $(DATA)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help install run worker seed import demo test check format lint typecheck cov bench stress-crash stress-checkout stress-jobs stress-payments stress-races reconcile reconcile-payments indexes openapi fuzz clean
+.PHONY: help install run worker seed import demo test check format lint typecheck cov bench stress-buyers stress-crash stress-checkout stress-jobs stress-payments stress-races reconcile reconcile-payments indexes openapi fuzz clean
 
 help: ## list the commands
 	@echo "make COMMAND [LANE=pymongo|motor] [PORT=8000] [DATA=.agora] [PYTHON=python3]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' Makefile
 
 $(READY): pyproject.toml constraints/$(LANE).txt scripts/install.sh
 	@sh scripts/install.sh $(LANE) $(VENV)
@@ -81,6 +81,9 @@ cov: $(DEV) ## run every test with branch coverage; fails below the floor
 
 bench: $(DEV) ## throughput and CPU per request against a bare ASGI program, as ratios
 	@exec $(PY) -m scripts.bench
+
+stress-buyers: $(DEV) ## many buyers over HTTP for few pieces, SEEDS=50 times: double clicks, opposite carts, one key twenty times
+	@$(MAKE) --no-print-directory stress-races IN=tests/api/ecommerce/test_rush.py
 
 stress-crash: $(DEV) ## kill a throw-away Agora under load, ROUNDS=20 times; nothing acknowledged may be lost
 	@exec $(PY) -m scripts.stress_crash --rounds $(or $(ROUNDS),20)

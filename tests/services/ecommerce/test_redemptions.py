@@ -1,7 +1,6 @@
 """Uses of coupons under every interleaving: never more than allowed, given back with orders that fail, counted exactly."""
 
 import asyncio
-import os
 import random
 from collections import Counter
 from collections.abc import Awaitable
@@ -19,13 +18,12 @@ from services.ecommerce.redemptions import free_slot
 from services.reconcile import ReconcileService
 from tests.commands import CommandLog
 from tests.factories.pricing import create_coupon, usd
+from tests.races import seeds
 from tests.shapes import serving_index
 
 pytestmark = pytest.mark.usefixtures("database")
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
-SEEDS = range(int(os.environ.get("AGORA_COUPON_SEEDS", "3")))
-"""`AGORA_COUPON_SEEDS=50` is goal R3 of RELIABILITY in full."""
 
 
 def applied(*coupons: Coupon) -> list[AppliedDiscount]:
@@ -188,7 +186,7 @@ class TestRelease:
 
 
 class TestRaces:
-    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize("seed", seeds())
     async def test_r3_forty_buyers_five_uses(self, seed: int) -> None:
         """R3, COM-S15 TRAP (global races): exactly five are discounted, and the counter says so."""
         coupon = await create_coupon(usage_limit=5, usage_limit_per_customer=1)
@@ -202,14 +200,14 @@ class TestRaces:
         count, rows = await uses(coupon)
         assert (count, len(rows), {slot for _, slot in rows}) == (5, 5, {1})
 
-    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize("seed", seeds())
     async def test_r3_ten_checkouts_of_one_customer_one_use(self, seed: int) -> None:
         coupon = await create_coupon(usage_limit=100, usage_limit_per_customer=1)
         attempts = [asyncio.create_task(redeem(coupon)) for _ in range(10)]
         assert await outcomes(attempts) == {"used": 1, "used_by_customer": 9}
         assert await uses(coupon) == (1, [("customer:1", 1)])
 
-    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize("seed", seeds())
     async def test_r3_orders_that_fail_give_back_while_others_redeem(self, seed: int) -> None:
         """Whatever the order of things: never above the limit, and at the end the counter is the number of rows."""
         coupon, other = await create_coupon(usage_limit=3, usage_limit_per_customer=2), await create_coupon()
