@@ -3,7 +3,7 @@
 Their profile stays without name, phone and consent, because its counters, its ledger of points and its orders add up; their
 address book and their cart go. Orders stay as they are, with the lines, totals, taxes and both addresses: books and invoices have
 to be kept for years, and a parcel under way has to arrive. What no invoice needs goes from them too: the e-mail address and the
-notes.
+notes. Payments stay for the same reason, without the network address they came from.
 """
 
 from typing import Any
@@ -15,7 +15,9 @@ from models.ecommerce.carts import Cart
 from models.ecommerce.customers import Address, AddressDefault, Customer
 from models.ecommerce.orders import Order
 from models.events import Event, EventType
+from models.payments import Payment
 from services.ecommerce.cart_writing import user_owner
+from services.ecommerce.customers import key_of_customer
 from services.events import Consumer
 
 _NOBODY: dict[str, Any] = {
@@ -43,6 +45,8 @@ async def _forget(event: Event) -> None:
         await Address.collection().delete_many(of_customer, session=session)
         await AddressDefault.collection().delete_many(of_customer, session=session)
         await Order.change_many(of_customer, {"$set": {"email": None, "customer_notes": ""}}, session=session)
+        by_customer = {"customer_key": key_of_customer(row["_id"])}
+        await Payment.change_many(by_customer, {"$set": {"client_address": None}}, session=session)
 
     await run_transaction(work, hot=[f"customer of {user_id}"])
 

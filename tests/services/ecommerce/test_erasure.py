@@ -3,7 +3,9 @@ from models.database import Database
 from models.ecommerce.carts import Cart
 from models.ecommerce.customers import Address, AddressDefault, Customer, DefaultKind
 from models.ecommerce.orders import Order
+from models.payments import Payment, PaymentState
 from models.users import User
+from services.ecommerce.customers import customer_key
 from services.ecommerce.erasure import CUSTOMER_ERASURE
 from services.events import EventService
 from services.settings import Settings
@@ -12,6 +14,7 @@ from tests.factories.carts import create_cart
 from tests.factories.catalog import create_product
 from tests.factories.customers import create_address, create_customer, make_place
 from tests.factories.orders import create_order
+from tests.factories.payments import captured_payment, create_payment
 from tests.factories.users import PASSWORD, create_login_user, open_session, viewer_of
 
 
@@ -66,6 +69,24 @@ class TestForget:
         changed = {field for field, value in order.row().items() if row[field] != value}
         assert changed == {"email", "customer_notes", "updated_at"}
         assert (row["email"], row["customer_notes"]) == (None, "")
+
+    async def test_payments_keep_everything_but_where_they_came_from(self, database: Database, settings: Settings) -> None:
+        user = await create_login_user(settings=settings)
+        customer = await create_customer(user=user)
+        origin = {"client_address": "203.0.113.9", "country": "US"}
+        paid = await captured_payment(customer_key=customer_key(customer), **origin)
+        declined = await create_payment(customer_key=customer_key(customer), state=PaymentState.FAILED, **origin)
+        others = [await create_payment(customer_key=key, **origin) for key in ("", customer_key(await create_customer()))]
+
+        await leave(user, settings)
+
+        for payment in (paid, declined):
+            row = await Payment.find_row({"_id": payment.id})
+            assert row is not None
+            assert {field for field, value in payment.row().items() if row[field] != value} == {"client_address", "updated_at"}
+            assert row["client_address"] is None
+        for payment in others:
+            assert await Payment.find_row({"_id": payment.id}) == payment.row()
 
     async def test_one_who_never_shopped_is_no_error(self, database: Database, settings: Settings) -> None:
         await leave(await create_login_user(settings=settings), settings)
