@@ -3,9 +3,10 @@
 from typing import Annotated
 
 from beanie import PydanticObjectId
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BeforeValidator
 
 from models.base import UtcDatetime
+from services.inputs import InputPart
 
 
 def _given(value: object) -> object:
@@ -28,7 +29,5 @@ Moment = Annotated[UtcDatetime, BeforeValidator(_spelt_out)]
 """A time in a query. The bare type takes any number for seconds since 1970."""
 
 
-class Input(BaseModel):
-    """A request body. Unknown fields are refused, so that nothing is accepted and quietly dropped."""
-
-    model_config = ConfigDict(extra="forbid")
+class Input(InputPart):
+    """A request's body."""

@@ -4,12 +4,13 @@ from datetime import datetime
 from typing import Annotated, Self
 
 from beanie import PydanticObjectId
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from models.base import UtcDatetime
 from models.ecommerce.coupons import DiscountKind, DiscountRule
 from models.money import BASIS_POINTS, MoneyInput
 from services.errors import RuleViolatedError
+from services.inputs import InputPart
 
 MAX_QUANTITY = 10_000
 MAX_SCOPE = 500
@@ -34,10 +35,8 @@ class InvalidSpanError(RuleViolatedError):
         super().__init__("An offer expires after it starts.")
 
 
-class DiscountRuleDraft(DiscountRule):
+class DiscountRuleDraft(InputPart, DiscountRule):
     """A rule to be: it has what its kind needs and nothing else, in one currency, and takes no more than all."""
-
-    model_config = ConfigDict(extra="forbid")
 
     rate: Rate | None = Field(
         default=None, description="Of percentages; of what is given in buy X get Y, where it is 100 % if left out"

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Annotated, Self
 
 from beanie import PydanticObjectId
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from models.ecommerce.shipping import (
     NOTHING_SHIPPED,
@@ -27,6 +27,7 @@ from services.ecommerce.zones import (
     best_zone,
 )
 from services.errors import RuleViolatedError
+from services.inputs import InputPart
 from services.settings import Settings
 from services.users.permissions import Viewer
 
@@ -59,19 +60,15 @@ class Carriage:
 NO_SHIPPING = Carriage(NOTHING_SHIPPED, "Nothing to ship", 0)
 
 
-class WeightTierDraft(WeightTier):
+class WeightTierDraft(InputPart, WeightTier):
     """A tier to be."""
-
-    model_config = ConfigDict(extra="forbid")
 
     up_to_grams: int = Field(ge=1, le=100_000_000)
     rate: MoneyInput
 
 
-class ShippingMethodDraft(ShippingMethod):
+class ShippingMethodDraft(InputPart, ShippingMethod):
     """A method to be."""
-
-    model_config = ConfigDict(extra="forbid")
 
     code: MethodCode = Field(examples=["standard"])
     name: MethodName = Field(examples=["Standard"])

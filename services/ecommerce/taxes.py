@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Self
 
 from beanie import PydanticObjectId
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from models.ecommerce.taxes import STANDARD, TaxRate, TaxZone, TaxZoneRead
 from models.money import BASIS_POINTS, BasisPoints, decimal_text, half_up
@@ -20,6 +20,7 @@ from services.ecommerce.zones import (
     ZoneTable,
     best_zone,
 )
+from services.inputs import InputPart
 from services.settings import Settings
 from services.users.permissions import Viewer
 
@@ -50,10 +51,8 @@ class TaxTable:
         return tax, f"{percent(rate)} of {text} = {plain(exact)}, half-up {rounded}"
 
 
-class TaxRateDraft(TaxRate):
+class TaxRateDraft(InputPart, TaxRate):
     """A rate to be."""
-
-    model_config = ConfigDict(extra="forbid")
 
     tax_class: TaxClass = Field(default=STANDARD, examples=["standard"])
     rate: BasisPoints

@@ -5,13 +5,14 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Self
 
 from beanie import PydanticObjectId
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
-from models.database import DuplicateKeyError, Session, run_transaction
+from models.database import DuplicateKeyError, Session, after_commit, run_transaction
 from models.fraud import FraudAction, FraudCondition, FraudField, FraudOperator, FraudRule, FraudRuleRead
 from services.audit import AuditService
 from services.errors import ConflictError, NotFoundError, RuleViolatedError
-from services.payments.fraud import MAX_RULES, NUMERIC_FIELDS, ORDERING_OPERATORS, WINDOWED_FIELDS, default_rules
+from services.inputs import InputPart
+from services.payments.fraud import MAX_RULES, NUMERIC_FIELDS, ORDERING_OPERATORS, WINDOWED_FIELDS, default_rules, forget_rules
 from services.users.permissions import Permission, Viewer
 
 MAX_WINDOW_MINUTES = 10_080
@@ -48,10 +49,8 @@ class TooManyFraudRulesError(RuleViolatedError):
         super().__init__(f"There are {MAX_RULES} rules already: remove one first.")
 
 
-class FraudConditionDraft(BaseModel):
+class FraudConditionDraft(InputPart):
     """One comparison of a rule."""
-
-    model_config = ConfigDict(extra="forbid")
 
     field: FraudField
     operator: FraudOperator
@@ -186,6 +185,7 @@ async def _audit(session: Session, act: str, rule: FraudRule, viewer: Viewer) ->
     details = {"name": rule.name, "action": rule.action, "enabled": rule.enabled, "priority": rule.priority}
     subject = f"fraud_rule:{rule.id}"
     await AuditService.record(session, f"fraud_rule.{act}", subject=subject, actor_id=viewer.user_id, details=details)
+    after_commit(forget_rules)
 
 
 def _conditions(drafts: list[FraudConditionDraft]) -> list[FraudCondition]:

@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal, Self
 
 from beanie import PydanticObjectId
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, model_validator
+from pydantic import BaseModel, Field, StrictBool, StringConstraints, model_validator
 
 from models.ecommerce.catalog import (
     AttributeDefinition,
@@ -22,6 +22,7 @@ from models.ecommerce.catalog import (
 from models.money import Money, MoneyInput
 from models.weblinks import WebLink
 from services.errors import RuleViolatedError
+from services.inputs import InputPart
 from services.slugs import SLUG_PATTERN
 from services.terms import terms_of
 
@@ -76,17 +77,15 @@ class InvalidAttributeError(RuleViolatedError):
         self.reason = reason
 
 
-class ImageDraft(BaseModel):
+class ImageDraft(InputPart):
     """A picture of a product. Of several one is the primary; the first, when none says so."""
-
-    model_config = ConfigDict(extra="forbid")
 
     url: WebLink = Field(examples=["https://images.example.com/shirt.jpg"])
     alt: Annotated[str, StringConstraints(max_length=200)] = Field(default="", examples=["A linen shirt on a hanger"])
     is_primary: bool = False
 
 
-class DimensionsDraft(Dimensions):
+class DimensionsDraft(InputPart, Dimensions):
     """In millimetres: all three, and nothing else."""
 
     length: int = Field(gt=0, le=100_000)
@@ -94,10 +93,8 @@ class DimensionsDraft(Dimensions):
     height: int = Field(gt=0, le=100_000)
 
 
-class VariantDraft(BaseModel):
+class VariantDraft(InputPart):
     """What is put into a cart. `id` keeps an existing variant; without one it is new."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: PydanticObjectId | None = None
     sku: Sku = Field(examples=["SHIRT-L-BLUE"])
@@ -132,10 +129,8 @@ class VariantDraft(BaseModel):
         return self
 
 
-class ProductAttributeDraft(BaseModel):
+class ProductAttributeDraft(InputPart):
     """One property of a product. Several of one code stand for several values."""
-
-    model_config = ConfigDict(extra="forbid")
 
     code: Code = Field(examples=["color"])
     value: StrictBool | Annotated[str, StringConstraints(min_length=1, max_length=200)] = Field(
