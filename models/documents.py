@@ -21,6 +21,7 @@ from models.ecommerce.returns import ReturnRequest
 from models.ecommerce.reviews import Review
 from models.ecommerce.shipping import ShippingZone
 from models.ecommerce.taxes import TaxZone
+from models.ecommerce.wishlists import StockNotice, WishlistItem
 from models.events import Checkpoint, DeadLetter, Event
 from models.fraud import FraudReview, FraudRule
 from models.idempotency import IdempotentAnswer
@@ -93,6 +94,7 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     StockLevel,
     StockLocation,
     StockMovement,
+    StockNotice,
     StockTransfer,
     Stocktake,
     StocktakeCount,
@@ -103,4 +105,5 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     User,
     WebhookDelivery,
     WebhookEndpoint,
+    WishlistItem,
 ]

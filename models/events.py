@@ -43,6 +43,8 @@ class EventType(StrEnum):
     PRODUCT_REMOVED = "product.removed"  # discontinued
     STOCK_CHANGED = "stock.changed"  # subject product:<id>; payload: variant_id, whether any is available
     STOCK_LOW = "stock.low"  # subject product:<id>; payload: variant_id, location_id, sku, available, threshold
+    STOCK_NOTICE_REQUESTED = "stock_notice.requested"  # subject product:<id>; payload: variant_id
+    STOCK_NOTICE_DUE = "stock_notice.due"  # subject product:<id>; payload: variant_id, user_id: that person is to be mailed
     CART_ABANDONED = "cart.abandoned"
     CART_RECOVERED = "cart.recovered"
     PROMOTION_CHANGED = "promotion.changed"  # also coupons, tax and shipping tables

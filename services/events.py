@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -46,11 +46,6 @@ class EventService:
         """Write a fact in the transaction of its cause. There is no way to record one outside a transaction."""
         event = Event(type=type, subject=subject, actor_id=actor_id, payload=payload or {})
         return await event.store_later(session=session)
-
-    @staticmethod
-    async def record_all(session: Session, events: Sequence[Event]) -> None:
-        """As `record` for many facts of one cause, at least one. One command."""
-        await Event.collection().insert_many([event.row() for event in events], session=session)
 
     @staticmethod
     async def number_new() -> int:

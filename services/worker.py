@@ -23,6 +23,7 @@ from services.ecommerce.orders.jobs import order_jobs
 from services.ecommerce.orders.settlement import OrderSettlement
 from services.ecommerce.returns.refunds import RETURN_CONSUMER
 from services.ecommerce.stock_items import STOCK_NAME_CONSUMER
+from services.ecommerce.stock_notices import STOCK_NOTICE_CONSUMER, stock_notice_mail_consumer
 from services.events import Consumer, EventService
 from services.inventory.reservations import ReservationService
 from services.jobs import JobService, RecurringJob
@@ -62,10 +63,12 @@ def make_consumers(settings: Settings) -> list[Consumer]:
         account_mail_consumer(settings, mailer),
         order_mail_consumer(settings, mailer),
         cart_reminder_consumer(settings, mailer),
+        stock_notice_mail_consumer(settings, mailer),
         ANONYMITY_CONSUMER,
         CUSTOMER_ERASURE,
         AVAILABILITY_CONSUMER,
         STOCK_NAME_CONSUMER,
+        STOCK_NOTICE_CONSUMER,
         RETURN_CONSUMER,
         WEBHOOK_CONSUMER,
     ]

@@ -19,6 +19,7 @@ from api.routes.ecommerce import (
     reviews,
     shipping,
     taxes,
+    wishlists,
 )
 from api.routes.ecommerce import categories as product_categories
 from api.routes.payments import desk, fraud
@@ -52,6 +53,7 @@ ROUTERS: list[APIRouter] = [
     fraud.router,
     *cart.ROUTERS,
     checkout.router,
+    wishlists.router,
     orderdesk.router,  # before orders: its fixed paths would be ids there
     orders.router,
     returns.router,

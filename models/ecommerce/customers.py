@@ -29,6 +29,7 @@ class Customer(AgoraDocument):
     points_balance: int = 0
     addresses_count: int = 0  # held below its limit by the filter of what moves it
     book_revision: int = 0  # moves with every change of the address book, so that two of them collide and come one by one
+    lists_revision: int = 0  # the same for additions to their wish list and to what they wait for
     revision: int = 1  # of what the customer may edit
 
     class Settings:

@@ -1,9 +1,9 @@
 """What is left of a customer once their account is gone.
 
 Their profile stays without name, phone and consent, because its counters, its ledger of points and its orders add up; their
-address book and their cart go. Orders stay as they are, with the lines, totals, taxes and both addresses: books and invoices have
-to be kept for years, and a parcel under way has to arrive. What no invoice needs goes from them too: the e-mail address and the
-notes. Payments stay for the same reason, without the network address they came from.
+address book, their cart and their wish list go, and what they wait for. Orders stay as they are, with the lines, totals, taxes
+and both addresses: books and invoices have to be kept for years, and a parcel under way has to arrive. What no invoice needs goes
+from them too: the e-mail address and the notes. Payments stay for the same reason, without the network address they came from.
 """
 
 from typing import Any
@@ -14,6 +14,7 @@ from models.database import Session, run_transaction
 from models.ecommerce.carts import Cart
 from models.ecommerce.customers import Address, AddressDefault, Customer
 from models.ecommerce.orders import Order
+from models.ecommerce.wishlists import StockNotice, WishlistItem
 from models.events import Event, EventType
 from models.payments import Payment
 from services.ecommerce.cart_writing import user_owner
@@ -35,6 +36,8 @@ async def _forget(event: Event) -> None:
 
     async def work(session: Session) -> None:
         await Cart.collection().delete_one({"owner": user_owner(user_id)}, session=session)
+        await WishlistItem.collection().delete_many({"user_id": user_id}, session=session)
+        await StockNotice.collection().delete_many({"user_id": user_id}, session=session)
         row = await Customer.find_row({"user_id": user_id}, {"_id": 1}, session=session)
         if row is None:
             return

@@ -1,35 +1,25 @@
 """Mail about orders, sent by a consumer of the outbox: what was ordered, sent, cancelled, taken back and paid back."""
 
-import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TypeVar
 
-import structlog
 from babel.core import Locale, UnknownLocaleError
 from beanie import PydanticObjectId
 
 from models.base import AgoraDocument
-from models.base import now as present
-from models.database import DuplicateKeyError
 from models.ecommerce.customers import Customer
 from models.ecommerce.orders import PAY_LATER, Fulfilment, Order, PaymentStatus
 from models.ecommerce.returns import ReturnRequest, ReturnStatus
 from models.events import Event, EventType
-from models.mails import SentMail
 from models.money import Money
 from models.payments import Refund
 from services.events import Consumer
-from services.mail import Mailer, MailRefusedError, Message
+from services.mail import Mailer, Message
+from services.sentmails import SentMailService, is_news
 from services.settings import Settings
 
-log = structlog.get_logger(__name__)
-
 D = TypeVar("D", bound=AgoraDocument)
-
-KEPT_FOR = timedelta(days=90)
-NEWS_FOR = timedelta(days=7)  # what is older when it is handled is no news: a restored backup must not write to everyone
 
 # Sources whose orders happened elsewhere, long ago: their customers had their mail.
 _SILENT_SOURCES = frozenset({"import", "seed"})
@@ -56,35 +46,24 @@ _Writer = Callable[[Event, Order, _Reader], Awaitable[_Words | None]]
 
 
 def order_mail_consumer(settings: Settings, mailer: Mailer) -> Consumer:
-    """Writes to whoever placed an order, by the address the order has.
+    """Writes to whoever placed an order, by the address the order has; one mail per event (`SentMailService`).
 
-    One mail per event: what was sent is written down, so that only a consumer killed between the mail server's "taken" and
-    that note sends twice, and then under one Message-ID. A mail server that is away is waited for; nothing is ever undone.
+    A mail server that is away is waited for; nothing is ever undone.
     """
 
     async def handle(event: Event) -> None:
         order = await _order_of(event)
-        if order is None or not order.email or order.source in _SILENT_SOURCES or present() - event.created_at > NEWS_FOR:
+        if order is None or not order.email or order.source in _SILENT_SOURCES or not is_news(event):
             return
-        recipient = _digest(order.email, settings)
-        if await SentMail.find_row({"event_id": event.id, "recipient": recipient}, {"_id": 1}):
+        if await SentMailService.was_sent(event.id, to=order.email, settings=settings):
             return
         reader = await _reader_of(order)
         words = await _WRITERS[event.type](event, order, reader)
         if words is None:
             return
         text = f"Hello {reader.name},\n\n{words.text}\n\n{settings.site_title}\n"
-        key = f"event-{event.id}-{recipient[:12]}"
-        is_refused = False
-        try:
-            await mailer.send(Message(order.email, f"{words.subject} ({settings.site_title})", text, key))
-        except MailRefusedError:
-            is_refused = True
-            log.warning("order_mail_refused", order=order.number)
-        try:
-            await SentMail(event_id=event.id, recipient=recipient, is_refused=is_refused, expires_at=present() + KEPT_FOR).store()
-        except DuplicateKeyError:
-            return
+        message = Message(order.email, f"{words.subject} ({settings.site_title})", text)
+        await SentMailService.send(event.id, message, mailer=mailer, settings=settings)
 
     return Consumer("order_mail", frozenset(_WRITERS), handle)
 
@@ -185,7 +164,7 @@ async def _reader_of(order: Order) -> _Reader:
     customer = await _by_id(Customer, order.customer_id)
     address = order.billing_address or order.shipping_address
     name = customer.first_name if customer is not None and customer.first_name else address.first_name if address else ""
-    return _Reader(name or "there", _locale(customer.language if customer is not None else "en"))
+    return _Reader(name or "there", locale_of(customer.language if customer is not None else "en"))
 
 
 async def _by_id(document: type[D], key: object) -> D | None:
@@ -193,7 +172,7 @@ async def _by_id(document: type[D], key: object) -> D | None:
     return None if row is None else document.from_row(row)
 
 
-def _locale(language: str) -> str:
+def locale_of(language: str) -> str:
     try:
         return str(Locale.parse(language.replace("-", "_")))
     except (UnknownLocaleError, ValueError):
@@ -203,7 +182,7 @@ def _locale(language: str) -> str:
 def _bill(order: Order, reader: _Reader) -> str:
     totals = order.totals
     lines = [
-        f"  {line.quantity} x {_one_line(line.name)}{_options(line.options)}: {reader.money(line.subtotal)}"
+        f"  {line.quantity} x {one_line(line.name)}{options_text(line.options)}: {reader.money(line.subtotal)}"
         for line in order.lines
     ]
     sums = [("Subtotal", totals.subtotal), ("Shipping", totals.shipping), ("Tax", totals.tax), ("Total", totals.total)]
@@ -223,7 +202,7 @@ def _destination(order: Order) -> str:
         f"{place.postal_code} {place.city}",
         place.country,
     ]
-    return "\n\nIt goes to:\n" + "\n".join(f"  {_one_line(part)}" for part in parts if part)
+    return "\n\nIt goes to:\n" + "\n".join(f"  {one_line(part)}" for part in parts if part)
 
 
 def _parcel_of(event: Event, order: Order) -> Fulfilment | None:
@@ -234,26 +213,21 @@ def _parcel_of(event: Event, order: Order) -> Fulfilment | None:
 def _contents(parcel: Fulfilment | None, order: Order) -> str:
     names = {line.id: line.name for line in order.lines}
     pieces = parcel.lines if parcel is not None else []
-    listed = [f"  {piece.quantity} x {_one_line(names.get(piece.line_id, ''))}" for piece in pieces]
+    listed = [f"  {piece.quantity} x {one_line(names.get(piece.line_id, ''))}" for piece in pieces]
     return "\n".join([f"Order {order.number}", *listed])
 
 
 def _tracking(parcel: Fulfilment | None) -> str:
     if parcel is None or not parcel.tracking_number:
         return ""
-    carrier = f"{_one_line(parcel.carrier)}, " if parcel.carrier else ""
-    return f"\n\nFollow it: {carrier}{_one_line(parcel.tracking_number)}"
+    carrier = f"{one_line(parcel.carrier)}, " if parcel.carrier else ""
+    return f"\n\nFollow it: {carrier}{one_line(parcel.tracking_number)}"
 
 
-def _options(options: dict[str, str]) -> str:
-    return f" ({', '.join(_one_line(value) for value in options.values())})" if options else ""
+def options_text(options: dict[str, str]) -> str:
+    return f" ({', '.join(one_line(value) for value in options.values())})" if options else ""
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Names come from people and files: none of them may write lines of its own into a mail."""
     return " ".join(text.split())
-
-
-def _digest(address: str, settings: Settings) -> str:
-    key = hashlib.blake2b(settings.secret_bytes, person=b"agora-sent-mail").digest()
-    return hashlib.blake2b(address.casefold().encode(), key=key, digest_size=16).hexdigest()

@@ -3,6 +3,7 @@ from models.database import Database
 from models.ecommerce.carts import Cart
 from models.ecommerce.customers import Address, AddressDefault, Customer, DefaultKind
 from models.ecommerce.orders import Order
+from models.ecommerce.wishlists import StockNotice, WishlistItem
 from models.payments import Payment, PaymentState
 from models.users import User
 from services.ecommerce.customers import customer_key
@@ -16,6 +17,7 @@ from tests.factories.customers import create_address, create_customer, make_plac
 from tests.factories.orders import create_order
 from tests.factories.payments import captured_payment, create_payment
 from tests.factories.users import PASSWORD, create_login_user, open_session, viewer_of
+from tests.factories.wishlists import create_stock_notice, create_wishlist_item
 
 
 async def leave(user: User, settings: Settings) -> None:
@@ -25,12 +27,15 @@ async def leave(user: User, settings: Settings) -> None:
 
 
 class TestForget:
-    async def test_profile_book_and_cart_follow_the_account(self, database: Database, settings: Settings) -> None:
+    async def test_profile_book_cart_and_wishes_follow_the_account(self, database: Database, settings: Settings) -> None:
         user = await create_login_user(settings=settings)
         customer = await create_customer(user=user, phone="+12025550143", newsletter_subscribed=True, points_balance=7)
         await create_address(customer, defaults=(DefaultKind.SHIPPING, DefaultKind.BILLING))
         product = await create_product()
         await create_cart((product, 1), user=user)
+        await create_wishlist_item(product, user=user)
+        await create_stock_notice(product, user=user)
+        wish, notice = await create_wishlist_item(product), await create_stock_notice(product)
         other = await create_customer()
         kept = await create_address(other, defaults=(DefaultKind.SHIPPING,))
 
@@ -43,6 +48,8 @@ class TestForget:
         assert [found["_id"] for found in await Address.find_rows({})] == [kept.id]
         assert [found["address_id"] for found in await AddressDefault.find_rows({})] == [kept.id]
         assert await Cart.find_rows({}) == []
+        assert [found["_id"] for found in await WishlistItem.find_rows({})] == [wish.id]
+        assert [found["_id"] for found in await StockNotice.find_rows({})] == [notice.id]
         stranger = await Customer.find_row({"_id": other.id})
         assert stranger is not None
         assert (stranger["first_name"], stranger["addresses_count"]) == ("Jane", 1)
@@ -87,6 +94,14 @@ class TestForget:
             assert row["client_address"] is None
         for payment in others:
             assert await Payment.find_row({"_id": payment.id}) == payment.row()
+
+    async def test_wishes_of_one_without_a_profile_go_too(self, database: Database, settings: Settings) -> None:
+        user = await create_login_user(settings=settings)
+        await create_wishlist_item(await create_product(), user=user)
+
+        await leave(user, settings)
+
+        assert await WishlistItem.find_rows({}) == []
 
     async def test_one_who_never_shopped_is_no_error(self, database: Database, settings: Settings) -> None:
         await leave(await create_login_user(settings=settings), settings)
