@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ from rich.table import Table
 from api.app import create_app, freeze_startup_objects
 from models.idempotency import IdempotentAnswer
 from models.users import User
+from scripts import USUAL_THRESHOLD
 from scripts.connection import Reached, connected, explained, reach_database, sandbox_beside
 from scripts.embedded import LaunchError
 from scripts.samples import DEMO_ACCOUNTS
@@ -86,6 +88,7 @@ class ApiServer(uvicorn.Server):
         # Not before the lifespan has bound the documents, which the worker uses as well.
         await super().startup(sockets)
         freeze_startup_objects()
+        gc.set_threshold(*USUAL_THRESHOLD)
         if self._settings.worker_in_process:
             self._worker = asyncio.create_task(WorkerService.run(make_jobs(self._settings), make_consumers(self._settings)))
         self.announce()

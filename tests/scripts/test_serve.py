@@ -1,5 +1,6 @@
 """`make run` as real processes: start, neighbours, outages, ends."""
 
+import gc
 import os
 import signal
 import stat
@@ -19,7 +20,7 @@ from pymongo.errors import PyMongoError
 
 from scripts.embedded import EmbeddedServer, running_server
 from tests.races import patiently
-from tests.scripts.processes import ROOT, Agora, environment, free_port, is_alive, run_script, wait_until
+from tests.scripts.processes import ROOT, Agora, environment, free_port, is_alive, run_program, run_script, wait_until
 
 PROFILES = "/api/v1/profiles"  # an unknown one is looked up in the database every time
 
@@ -43,6 +44,14 @@ class TestStart:
         secret = agora.folder / "secret"
         assert stat.S_IMODE(secret.stat().st_mode) == 0o600
         assert len(secret.read_text()) == 64
+
+    def test_garbage_is_not_looked_for_while_programs_are_imported(self, tmp_path: Path) -> None:
+        """A quarter of the start went into it; whoever only imports a part of it keeps what Python does."""
+        told = "import gc, scripts; print(gc.get_threshold(), scripts.USUAL_THRESHOLD)"
+        usual = run_program(tmp_path, "-c", told).stdout
+        started = run_program(tmp_path, "-c", f"import sys; sys.argv[0] = '-m'; {told}").stdout
+        assert usual.strip() == f"{gc.get_threshold()} {gc.get_threshold()}"
+        assert started.strip() == f"(50000, 20, 100) {gc.get_threshold()}"
 
     def test_worker_inside_reports(self, agora: Agora) -> None:
         assert wait_until(lambda: agora.client.get("/readyz").json()["worker"], 5)
