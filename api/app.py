@@ -30,6 +30,7 @@ from services.ecommerce.orders.settlement import OrderSettlement
 from services.ecommerce.pricing import PROMOTION_CONSUMER
 from services.indexes import IndexDrift, IndexService
 from services.live import LiveHub
+from services.logs import hold_back_wires
 from services.pagination import CursorCodec
 from services.payments.gateways import make_gateways
 from services.settings import Settings
@@ -54,6 +55,7 @@ def create_app(settings: Settings, *, database: Database | None = None) -> FastA
     """The ASGI application. It opens its own database and creates the indexes that miss there, unless it is handed one that
     is already bound: whoever opened that one prepared it.
     """
+    hold_back_wires()  # also in a program that sets up its own logs
     app = Agora(
         title="Agora",
         version=VERSION,

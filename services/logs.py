@@ -7,12 +7,27 @@ from typing import Any, Literal
 import orjson
 import structlog
 
+# At DEBUG these libraries write down what goes over the wire, and mask next to nothing of it: the commands of the database with
+# card tokens and the digests of passwords and sessions, a gateway's requests, a socket's handshake with its Authorization.
+_WIRES = ("pymongo.command", "stripe", "uvicorn.error")
+
+
+def hold_back_wires() -> None:
+    """Keep secrets out of the logs whatever level somebody sets: what these libraries say at DEBUG is dropped, the rest stays."""
+    for name in _WIRES:
+        logging.getLogger(name).addFilter(_is_above_debug)  # once, however often
+
+
+def _is_above_debug(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
+
 
 def configure_logs(level: str, *, style: Literal["json", "console"]) -> None:
     """Set up structlog for the process. Context bound with `structlog.contextvars` (the request id) is on every line.
 
     Tracebacks are plain in both styles: the values of local variables would hold passwords and tokens.
     """
+    hold_back_wires()
     rank = logging.getLevelNamesMapping()[level]
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
