@@ -25,6 +25,7 @@ from scripts import sampletexts as texts
 from scripts.samples_orders import OrderMaker
 from scripts.samples_shop import ShopMaker
 from scripts.samples_unit import Unit, day_of, moment_between, sample_id
+from scripts.samples_wishlists import fill_wishlists
 from services.blog.writing import reading_minutes
 from services.markdown import render_comment, render_post
 from services.settings import Settings
@@ -113,6 +114,7 @@ class _Maker:
         shop = ShopMaker(self.unit, people, self.anchor, self.start, self.settings)
         OrderMaker(self.unit, shop, shop.make(), self.settings).make()
         shop.finish()
+        fill_wishlists(self.unit, shop.shop, self.anchor)
         return self.unit
 
     def _people(self) -> list[User]:

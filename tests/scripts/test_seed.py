@@ -24,6 +24,7 @@ from models.ecommerce.customers import LoyaltyEntry
 from models.ecommerce.orders import Order, OrderStatusHistory
 from models.ecommerce.returns import ReturnRequest
 from models.ecommerce.reviews import Review
+from models.ecommerce.wishlists import StockNotice, WishlistItem
 from models.inventory.stock import StockMovement
 from models.payments import Payment, Refund
 from models.social import Follow, Like
@@ -32,6 +33,7 @@ from scripts import demo, samples, seed
 from scripts.embedded import EmbeddedServer
 from scripts.samples import DEMO_ACCOUNTS, make_unit
 from scripts.seed import ProductionSeedError, SampleConflictError, accounts_table, ensure_seeded, summary_table
+from services.ecommerce.listed_variants import VariantNow, variants_now
 from services.reconcile import ReconcileService
 from services.settings import Environment, Settings
 from services.terms import post_terms
@@ -50,6 +52,12 @@ async def everything() -> dict[str, list[dict[str, Any]]]:
 
 async def fill(settings: Settings, scale: int = 1) -> seed.SeedSummary:
     return await seed.seed(settings=settings, scale=scale, progress=False, now=ANCHOR)
+
+
+async def variants_of(document: type[WishlistItem] | type[StockNotice]) -> list[VariantNow]:
+    rows = await document.find_rows({})
+    things = await variants_now([(row["product_id"], row["variant_id"]) for row in rows])
+    return [things[row["variant_id"]] for row in rows]
 
 
 @pytest.fixture
@@ -88,6 +96,17 @@ class TestSeed:
         assert summary.inserted["comments"] == 1000
         assert (summary.inserted["products"], summary.inserted["customers"], summary.inserted["orders"]) == (200, 500, 2000)
         assert [row async for row in ReconcileService.drift()] == []
+
+    async def test_people_wish_for_what_is_public_and_wait_for_what_is_sold_out(
+        self, database: Database, settings: Settings, small: None
+    ) -> None:
+        await fill(settings)
+
+        wishes = await variants_of(WishlistItem)
+        awaited = await variants_of(StockNotice)
+        assert (len(wishes) > 30, len(awaited) > 3) == (True, True)
+        assert {thing.is_for_sale for thing in (*wishes, *awaited)} == {True}
+        assert {thing.is_available for thing in awaited} == {False}
 
     async def test_a_second_run_changes_nothing(self, database: Database, settings: Settings, small: None) -> None:
         first = await fill(settings)
