@@ -11,6 +11,7 @@ from models.ecommerce.catalog import (
     Product,
     ProductCategory,
     ProductRecommendation,
+    ProductSlug,
     ProductViews,
     ProductVisit,
 )
@@ -78,6 +79,7 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     Product,
     ProductCategory,
     ProductRecommendation,
+    ProductSlug,
     ProductViews,
     ProductVisit,
     Promotion,

@@ -200,6 +200,17 @@ class Product(AgoraDocument):
         ]
 
 
+class ProductSlug(AgoraDocument):
+    """A slug that a product gave up: it redirects, until another product takes it. One product gave it up last."""
+
+    slug: str
+    product_id: PydanticObjectId
+
+    class Settings:
+        name = "product_slugs"
+        indexes = [IndexModel([("slug", ASCENDING)], name="slug_unique", unique=True)]
+
+
 class ProductViews(AgoraDocument):
     """Views of one product on one UTC day, each visitor counted once per half hour; the truth behind `views_count`."""
 

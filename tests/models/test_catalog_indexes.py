@@ -86,7 +86,9 @@ class TestReads:
             await ProductService.delete_product(created.id, viewer=viewer)
             await PurchasableService.find([(product.id, product.variants[0].id)], currency="USD")
             await ProductPageService.get_product_details(product.slug)
-            await RecommendationService.list_recommendations(product.slug, viewer=viewer)
+            await ProductService.update_product(product.id, ProductChanges(slug="moved"), viewer=viewer, revision=None)
+            await ProductPageService.get_product_details(product.slug)
+            await RecommendationService.list_recommendations("moved", viewer=viewer)
             await RecommendationService.rebuild(now=datetime(2026, 11, 21, tzinfo=UTC))
             await AvailabilityService.refresh(product.id)
             await AttributeService.update_attribute(attribute.id, AttributeChanges(choices=["red"]), viewer=viewer, revision=None)
@@ -105,6 +107,7 @@ class TestReads:
             ("product_categories", "ancestors"),
             ("product_categories", "parent_order"),
             ("product_recommendations", "product_unique"),
+            ("product_slugs", "slug_unique"),
             ("product_visits", "product_newest"),
             ("products", "_id_"),
             ("products", "attribute"),

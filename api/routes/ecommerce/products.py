@@ -5,11 +5,11 @@ from typing import Annotated
 
 from beanie import PydanticObjectId
 from fastapi import Depends, Path, Query, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from api.conditional import NOT_MODIFIED, etag, tagged
 from api.dependencies import Allowed, Config, MaybeSignedIn, Paging, ProductVisitOf, RequiredIfMatch
-from api.routing import make_router, refuses
+from api.routing import API_PREFIX, make_router, refuses
 from api.schemas.catalog import ProductCreate, ProductUpdate
 from models.ecommerce.catalog import ProductStatus
 from models.ecommerce.catalog_reads import (
@@ -41,6 +41,7 @@ from services.ecommerce.catalog.search import (
     ProductSort,
     price_limit,
 )
+from services.ecommerce.catalog.slugs import ProductMoved
 from services.ecommerce.catalog.writing import InvalidAttributeError, InvalidProductError
 from services.errors import PermissionDeniedError, PreconditionError, PreconditionRequiredError
 from services.pagination import Page
@@ -138,10 +139,21 @@ async def list_products(
     return await ProductService.list_products(paging, viewer=viewer, status=status, seller_id=seller)
 
 
-@router.get("/{key}", response_model=ProductRead, responses={**refuses(ProductNotFoundError), **NOT_MODIFIED})
+@router.get(
+    "/{key}",
+    response_model=ProductRead,
+    responses={
+        **refuses(ProductNotFoundError),
+        **NOT_MODIFIED,
+        308: {"description": "The slug is a former one: `Location` has the present address."},
+    },
+)
 async def get_product_details(slug: ProductSlugKey, request: Request, visit: ProductVisitOf) -> Response:
     """A public product with its breadcrumb, variants, rating, ten most helpful reviews and four related products."""
     page = await ProductPageService.get_product_details(slug, visit=visit)
+    if isinstance(page, ProductMoved):
+        # Not for ever: another product may take the slug.
+        return RedirectResponse(f"{API_PREFIX}/shop/products/{page.slug}", 308, {"Cache-Control": "no-cache"})
     return tagged(request, page.body, tag=etag(page.revision, page.stamp))
 
 
@@ -160,7 +172,7 @@ async def get_product_details(slug: ProductSlugKey, request: Request, visit: Pro
 async def update_product(
     product_id: ProductIdKey, body: ProductUpdate, request: Request, viewer: Seller, revision: RequiredIfMatch
 ) -> Response:
-    """Edit a product; `If-Match` names the revision that was read."""
+    """Edit a product; `If-Match` names the revision that was read. After a new slug, the old one redirects."""
     return _edited(request, await ProductService.update_product(product_id, body, viewer=viewer, revision=revision))
 
 

@@ -34,6 +34,7 @@ from services.ecommerce.catalog.reading import (
 )
 from services.ecommerce.catalog.reference import Reference, get_reference, shows_reference
 from services.ecommerce.catalog.search import forget_searches
+from services.ecommerce.catalog.slugs import ProductMoved, find_moved
 from services.ecommerce.catalog.stock import availability_of, facts_of, levels_pipeline
 from services.events import Consumer
 from services.views import Visit
@@ -62,13 +63,19 @@ _bestsellers: Cache[PydanticObjectId, tuple[ProductSummary, ...]] = Cache("shop_
 
 class ProductPageService:
     @staticmethod
-    async def get_product_details(slug: str, *, visit: Visit | None = None) -> ProductPage:
+    async def get_product_details(slug: str, *, visit: Visit | None = None) -> ProductPage | ProductMoved:
         """A public product with breadcrumb, variants, rating, its ten most helpful reviews and four related products.
 
-        Views, sales and availability on it may be 10 s old. `visit` is counted without waiting. Three commands at most, none for
-        a page that was read a moment ago. Raises ProductNotFoundError.
+        `ProductMoved` for a former slug of one. Views, sales and availability on it may be 10 s old. `visit` is counted without
+        waiting. Three commands at most, none for a page that was read a moment ago. Raises ProductNotFoundError.
         """
-        page = await _pages.get_or_load(slug, lambda: _load(slug))
+        try:
+            page = await _pages.get_or_load(slug, lambda: _load(slug))
+        except ProductNotFoundError:
+            moved = await find_moved(slug)
+            if moved is None:
+                raise
+            return moved
         if visit is not None:
             visit.count(page.product_id)
         return page

@@ -23,6 +23,7 @@ from models.users import User
 from services.ecommerce.catalog.categories import ProductCategoryNotFoundError
 from services.ecommerce.catalog.reading import LISTED_FIELDS, to_edit, to_listed
 from services.ecommerce.catalog.reference import get_reference
+from services.ecommerce.catalog.slugs import former_slugs, keep_former_slug
 from services.ecommerce.catalog.stock import is_available, status_for
 from services.ecommerce.catalog.writing import (
     MAX_SLUG,
@@ -220,8 +221,9 @@ class ProductService:
     ) -> ProductEdit:
         """The product with the changes in it; `revision` is the one the caller read, None for whichever is current.
 
-        Raises ProductNotFoundError, ProductDiscontinuedError, PreconditionError, ProductCategoryNotFoundError,
-        InvalidProductError, InvalidAttributeError, VariantInStockError, ProductSlugTakenError, SkuTakenError.
+        A new slug leaves the old one redirecting, until another product takes it. Raises ProductNotFoundError,
+        ProductDiscontinuedError, PreconditionError, ProductCategoryNotFoundError, InvalidProductError, InvalidAttributeError,
+        VariantInStockError, ProductSlugTakenError, SkuTakenError.
         """
         given = changes.model_fields_set
         html = await asyncio.to_thread(render_post, changes.description) if "description" in given else None
@@ -238,6 +240,8 @@ class ProductService:
             await _check_removed(before, after, session)
             await place(before, after, session=session)
             stored = await _replace(before, after, session)
+            if before.slug != after.slug:
+                await keep_former_slug(before.slug, product_id, session=session)
             await _record(session, EventType.PRODUCT_UPDATED, stored, viewer)
             return stored
 
@@ -329,10 +333,10 @@ async def _definitions(codes: Iterable[str], session: Session) -> dict[str, Attr
 
 
 async def _free_slug(base: str, session: Session) -> str:
-    """The first free of `a-name`, `a-name-2`, `a-name-3` and `a-name-<random>`."""
+    """The first free of `a-name`, `a-name-2`, `a-name-3` and `a-name-<random>`; one that redirects is taken on purpose only."""
     wishes = [base, f"{base}-2", f"{base}-3"]
     rows = await Product.find_rows({"slug": {"$in": wishes}}, {"slug": 1}, session=session)
-    taken = RESERVED_SLUGS | {row["slug"] for row in rows}
+    taken = RESERVED_SLUGS | {row["slug"] for row in rows} | await former_slugs(wishes, session=session)
     return next((wish for wish in wishes if wish not in taken), f"{base}-{secrets.token_hex(3)}")
 
 

@@ -167,7 +167,7 @@ class ProductChanges(BaseModel):
     """What is to change; what is left out stays. Lists are replaced as a whole; variants named by `id` are kept."""
 
     name: Name = Field(default_factory=str)
-    slug: Slug = Field(default_factory=str)
+    slug: Slug = Field(default_factory=str, description="The old one redirects from then on, until another product takes it")
     description: Markdown = Field(default_factory=str, description="Markdown")
     short_description: ShortText = Field(default_factory=str)
     category_id: PydanticObjectId | None = None

@@ -94,6 +94,19 @@ class TestGetProductDetails:
         changed = await client.get(f"{PRODUCTS}/{product.slug}", headers={"If-None-Match": first.headers["etag"]})
         assert changed.status_code == 200
 
+    async def test_former_slug_redirects(self, client: httpx2.AsyncClient, as_role: SignIn) -> None:
+        product = await create_product(slug="old")
+        headers = {**await as_role(Role.MANAGER), "If-Match": "*"}
+        renamed = await client.patch(f"{PRODUCTS}/{product.id}", json={"slug": "new"}, headers=headers)
+
+        answer = await client.get(f"{PRODUCTS}/old")
+        followed = await client.get(f"{PRODUCTS}/old", follow_redirects=True)
+
+        assert renamed.status_code == 200
+        assert (answer.status_code, answer.headers["location"]) == (308, f"{PRODUCTS}/new")
+        assert answer.headers["cache-control"] == "no-cache"  # another product may take the slug
+        assert (followed.status_code, followed.json()["slug"]) == (200, "new")
+
     async def test_views_are_counted(self, client: httpx2.AsyncClient, app: FastAPI) -> None:
         product = await create_product()
         for _ in range(2):

@@ -10,7 +10,7 @@ from models.ecommerce.reviews import Review
 from models.events import EventType
 from models.users import User
 from services.ecommerce.catalog import views as views_module
-from services.ecommerce.catalog.pages import PRODUCT_PAGE_CONSUMER, ProductPageService
+from services.ecommerce.catalog.pages import PRODUCT_PAGE_CONSUMER, ProductPage, ProductPageService
 from services.ecommerce.catalog.products import ProductNotFoundError
 from services.ecommerce.catalog.reference import CATALOG_REFERENCE_CONSUMER
 from services.ecommerce.catalog.views import MAX_REMEMBERED, ProductViewCounter
@@ -29,8 +29,14 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 async def page(product: Product) -> dict[str, Any]:
-    shown: dict[str, Any] = json.loads((await ProductPageService.get_product_details(product.slug)).body)
+    shown: dict[str, Any] = json.loads((await found(product)).body)
     return shown
+
+
+async def found(product: Product) -> ProductPage:
+    page = await ProductPageService.get_product_details(product.slug)
+    assert isinstance(page, ProductPage)
+    return page
 
 
 class TestGetProductDetails:
@@ -135,9 +141,9 @@ class TestGetProductDetails:
 
     async def test_stamp_moves_with_what_is_shown(self) -> None:
         product = await create_product()
-        first = await ProductPageService.get_product_details(product.slug)
+        first = await found(product)
         await Product.change({"_id": product.id}, {"$set": {"sales_count": 1}})
-        second = await ProductPageService.get_product_details(product.slug)
+        second = await found(product)
         assert (first.revision, second.revision, first.stamp == second.stamp) == (1, 1, False)
 
 
