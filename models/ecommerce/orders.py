@@ -142,8 +142,10 @@ class Order(AgoraDocument):
                 unique=True,
                 partialFilterExpression={"source_key": {"$type": "string"}},
             ),
-            # A customer's orders, newest first; one's own, all of them or those of a status.
+            # A customer's orders, newest first, and one's own: all of them or those of a status. With the shorter index alone
+            # the embedded server looks through all orders for a status: one serves only a filter that it covers whole.
             IndexModel([("customer_id", ASCENDING), ("_id", DESCENDING)], name="customer_newest"),
+            IndexModel([("customer_id", ASCENDING), ("status", ASCENDING), ("_id", DESCENDING)], name="customer_status_newest"),
             IndexModel([("user_id", ASCENDING), ("_id", DESCENDING)], name="user_newest"),
             IndexModel([("user_id", ASCENDING), ("status", ASCENDING), ("_id", DESCENDING)], name="user_status_newest"),
             # Staff: orders of a status, newest first; the job: what waits in a status, oldest first.
