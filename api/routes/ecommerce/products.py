@@ -21,6 +21,7 @@ from models.ecommerce.catalog_reads import (
 )
 from models.money import Currency
 from services.ecommerce.catalog.categories import ProductCategoryNotFoundError
+from services.ecommerce.catalog.listing import ProductSort
 from services.ecommerce.catalog.pages import ProductPageService
 from services.ecommerce.catalog.products import (
     ProductDiscontinuedError,
@@ -38,7 +39,6 @@ from services.ecommerce.catalog.search import (
     InvalidFilterError,
     ProductFilter,
     ProductSearchService,
-    ProductSort,
     price_limit,
 )
 from services.ecommerce.catalog.slugs import ProductMoved

@@ -53,9 +53,12 @@ class Reference:
         """The category and everything below it. By ids: a path would take `computers-used` for a part of `comp`."""
         return self._subtrees.get(category_id, [])
 
+    @cached_property
+    def _names(self) -> dict[PydanticObjectId, ProductCategoryName]:
+        return {key: to_name(category) for key, category in self.categories.items()}
+
     def name_of(self, category_id: PydanticObjectId | None) -> ProductCategoryName | None:
-        category = None if category_id is None else self.categories.get(category_id)
-        return None if category is None else to_name(category)
+        return None if category_id is None else self._names.get(category_id)
 
     def breadcrumb(self, category_id: PydanticObjectId | None) -> list[ProductCategoryName]:
         """From the root to the category itself; empty for none. Cannot loop: the ancestors are stored."""
@@ -73,6 +76,11 @@ _holders: list[Cache[Any, Any]] = []
 async def get_reference() -> Reference:
     """No command when it is kept, else one."""
     return await _reference.get_or_load("all", _load)
+
+
+def is_current(reference: Reference) -> bool:
+    """False once it was forgotten, or another was read: what is made of it may be answered then, but not kept."""
+    return _reference.peek("all") is reference
 
 
 def forget_reference(_: PydanticObjectId | None = None) -> None:

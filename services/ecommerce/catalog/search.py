@@ -5,56 +5,39 @@ no more than sorting and counting need; the few rows of the page are read again 
 find, which an index can sort.
 """
 
-import asyncio
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any, TypeAlias
 
 from beanie import PydanticObjectId
-from bson import ObjectId
 
-from models.ecommerce.catalog import VISIBLE_STATUSES, AttributeKind, Product
-from models.ecommerce.catalog_reads import (
-    AvailabilityCounts,
-    Facet,
-    FacetValue,
-    PriceRange,
-    ProductSearchPage,
-    SearchFacets,
-    SearchFilters,
-)
+from models.ecommerce.catalog import Product
+from models.ecommerce.catalog_reads import ProductSearchPage, SearchFilters
 from models.money import Money
 from services.cache import Cache
-from services.ecommerce.catalog.reading import SUMMARY_FIELDS, to_summary
+from services.ecommerce.catalog.facets import (
+    FACET_FIELDS,
+    Condition,
+    Groups,
+    Stages,
+    facet_branches,
+    match_all,
+    no_facets,
+    to_facets,
+)
+from services.ecommerce.catalog.listing import ORDERS, PUBLIC, ProductSort, all_public, forget_totals
 from services.ecommerce.catalog.reference import Reference, get_reference, shows_reference
-from services.ecommerce.catalog.writing import BRAND, TAG, facet, normalized
+from services.ecommerce.catalog.summaries import STAMP_FIELDS, WHOLE_FIELDS, summaries_of
+from services.ecommerce.catalog.writing import BRAND, TAG, facet
 from services.errors import UnprocessableError
 from services.pagination import PageRequest
 from services.search import query_terms, rarest_first, score_of
 
-MAX_FACET_VALUES = 50  # of one facet, the most frequent
 MAX_FILTERS = 20  # values of one kind
-_MAX_GROUPS = 2_000
 
 _PAIR = re.compile(r"([a-z0-9_-]{1,50}):(.{1,200})", re.DOTALL)
-
-Stages: TypeAlias = list[dict[str, Any]]
-Condition: TypeAlias = dict[str, Any]
-
-
-class ProductSort(StrEnum):
-    """Ties always go to the newest product; to the oldest with `price_high`."""
-
-    RELEVANCE = "relevance"  # best match, then bestselling; without words: featured, then bestselling
-    PRICE_LOW = "price_low"
-    PRICE_HIGH = "price_high"
-    NEWEST = "newest"
-    BESTSELLING = "bestselling"
-    RATING = "rating"
 
 
 class InvalidFilterError(UnprocessableError):
@@ -92,19 +75,17 @@ class _Search:
 
     lead: Condition  # what an index serves; all the results meet it
     base: list[Condition]  # what all results meet besides, whatever facet is counted
-    groups: Mapping[str, Condition]  # what each facet's own filter asks for, by `brand`, `price`, ...
+    groups: Groups
     terms: Sequence[str]
 
-    def all_but(self, left_out: str | None = None) -> Condition:
-        conditions = [condition for name, condition in self.groups.items() if name != left_out]
-        return {"$and": conditions} if conditions else {}
+    @property
+    def is_everything(self) -> bool:
+        return self.lead is PUBLIC and not self.groups.conditions
 
 
 _Key: TypeAlias = tuple[ProductFilter, ProductSort, PageRequest, bool]
 
 _pages: Cache[_Key, bytes] = Cache("shop_search_pages", ttl=5.0, size=300)
-_totals: Cache[str, int] = Cache("shop_totals", ttl=5.0, size=1)
-_bounds: Cache[tuple[ProductSort, int], Any] = Cache("shop_page_bounds", ttl=600.0, size=500)
 
 
 class ProductSearchService:
@@ -115,30 +96,40 @@ class ProductSearchService:
         *,
         sort: ProductSort = ProductSort.RELEVANCE,
         facets: bool = False,
-    ) -> ProductSearchPage:
-        """The public products that hold every word of the query and meet the filters; none for an unknown category.
+    ) -> bytes:
+        """The public products that hold every word of the query and meet the filters, as the JSON of a ProductSearchPage; none
+        for an unknown category.
 
         By relevance: the sum of what the words weigh (name 8, brand and SKU 6, tags 4, short description 3, attributes and
         options 2, description 1 for each occurrence), then bestselling; without words featured ones first, then bestselling.
         Words that do not count ("the") are left out; a query of nothing else finds nothing. A facet's counts are what would be
         left with its value chosen, so its own filter is not applied to them. Raises InvalidFilterError.
 
-        One command, also with facets, and one more when the frequency of one of several words is not known yet; two without any
-        filter.
+        Two commands at most, also with facets; one while the products of the page are kept (see `summaries`).
         """
         reference = await get_reference()
         search = await _taken_apart(wanted, reference)
-        echo = _echo(wanted, sort)
-        if search is None:
-            return _result([], page, 0, echo, _no_facets() if facets else None)
-        if not (search.base or search.groups or facets) and "status" in search.lead:
-            found = await _all_public(search.lead, page, sort)
-        else:
+        found: dict[str, Any] = {"rows": [], "total": []}
+        counted = no_facets() if facets else None
+        if search is not None and search.is_everything and not facets:
+            found = await all_public(page, sort)
+        elif search is not None:
             [found] = await Product.aggregate_rows(_pipeline(search, wanted, page, sort, with_facets=facets))
+            if facets:
+                counted = to_facets(found, search.groups, reference, currency=wanted.currency)
         total = found["total"][0]["n"] if found["total"] else 0
-        items = [to_summary(row, reference) for row in found["rows"]]
-        counted = _facets(found, wanted, reference) if facets else None
-        return _result(items, page, total, echo, counted)
+        around = ProductSearchPage.model_construct(
+            items=[],
+            page=page.page,
+            limit=page.limit,
+            total_count=total,
+            total_pages=-(-total // page.limit),
+            filters=_echo(wanted, sort),
+            facets=counted,
+        )
+        # The items are JSON already.
+        rest = around.model_dump_json(exclude={"items"}).encode()
+        return b'{"items":[' + b",".join(await summaries_of(found["rows"])) + b"]," + rest[1:]
 
     @staticmethod
     async def search_page(
@@ -148,11 +139,10 @@ class ProductSearchService:
         sort: ProductSort = ProductSort.RELEVANCE,
         facets: bool = False,
     ) -> bytes:
-        """The same as JSON, kept for up to 5 s and until a product changes here. Carts and orders read prices themselves."""
+        """The same, kept for up to 5 s and until a product changes here. Carts and orders read prices themselves."""
 
         async def load() -> bytes:
-            found = await ProductSearchService.search_products(wanted, page, sort=sort, facets=facets)
-            return found.model_dump_json().encode()
+            return await ProductSearchService.search_products(wanted, page, sort=sort, facets=facets)
 
         return await _pages.get_or_load((wanted, sort, page, facets), load)
 
@@ -170,71 +160,11 @@ def price_limit(amount: Decimal | None, currency: str) -> Money | None:
 def forget_searches(_: PydanticObjectId | None = None) -> None:
     """Have results found anew."""
     _pages.invalidate()
-    _totals.invalidate()
+    forget_totals()
 
 
 Product.watchers.append(forget_searches)
 shows_reference(_pages)
-
-
-async def _all_public(visible: Condition, page: PageRequest, sort: ProductSort) -> dict[str, Any]:
-    """Everything, in the order of an index and without a look at what is not on the page; in the form of `_pipeline`."""
-    total, rows = await asyncio.gather(
-        _totals.get_or_load("public", lambda: Product.count_rows(visible)),
-        _public_rows(visible, page, sort),
-    )
-    return {"rows": rows, "total": [{"n": total}]}
-
-
-async def _public_rows(visible: Condition, page: PageRequest, sort: ProductSort) -> list[dict[str, Any]]:
-    """The rows of a page of everything, read within the range that held the whole page last time, if there was one.
-
-    The embedded server sorts all that a filter matches; the range makes that little more than the page. It cannot make the answer
-    wrong: a full page within the range is the page, because all that sorts before the range's end lies in it.
-    """
-    order = _ORDERS[sort]
-    field, direction = next(iter(order.items()))
-    window: dict[str, Any] = {"sort": list(order.items()), "skip": page.skip, "limit": page.limit}
-    fields = {**SUMMARY_FIELDS, field.partition(".")[0]: 1}
-    key = (sort, page.skip + page.limit)
-    bound = _bounds.get(key)
-    rows: list[dict[str, Any]] = []
-    if bound is not None:
-        rows = await Product.find_rows({**visible, field: bound}, fields, **window)
-    if len(rows) < page.limit:
-        rows = await Product.find_rows(visible, fields, **window)
-    if len(rows) == page.limit:
-        end: Any = rows[-1]
-        for part in field.split("."):
-            end = end[part]
-        _bounds.put(key, _up_to(end, direction))
-    return rows
-
-
-def _up_to(end: Any, direction: int) -> Any:
-    """What holds for everything that sorts before or at `end`; None where that is everything.
-
-    Wider than need be: asked for a bound itself, the embedded server may leave it out.
-    """
-    if isinstance(end, bool):
-        return end or None  # not featured: at the end of the list
-    if isinstance(end, ObjectId):
-        return {"$gt": ObjectId.from_datetime(end.generation_time - timedelta(seconds=1))}
-    return {"$gt": end - 1} if direction < 0 else {"$lt": end + 1}
-
-
-def _result(
-    items: list[Any], page: PageRequest, total: int, echo: SearchFilters, facets: SearchFacets | None
-) -> ProductSearchPage:
-    return ProductSearchPage.model_construct(
-        items=items,
-        page=page.page,
-        limit=page.limit,
-        total_count=total,
-        total_pages=-(-total // page.limit),
-        filters=echo,
-        facets=facets,
-    )
 
 
 def _echo(wanted: ProductFilter, sort: ProductSort) -> SearchFilters:
@@ -256,7 +186,6 @@ def _echo(wanted: ProductFilter, sort: ProductSort) -> SearchFilters:
 async def _taken_apart(wanted: ProductFilter, reference: Reference) -> _Search | None:
     """None when nothing can meet it. Raises InvalidFilterError."""
     values = _chosen(wanted, reference)
-    visible: Condition = {"status": {"$in": [status.value for status in VISIBLE_STATUSES]}}
     conditions: list[Condition] = []
     terms: Sequence[str] = ()
     if wanted.query.strip():
@@ -273,13 +202,13 @@ async def _taken_apart(wanted: ProductFilter, reference: Reference) -> _Search |
         conditions.append({"category_id": {"$in": reference.subtree(category.id)}})
     if wanted.seller_id is not None:
         conditions.append({"seller_id": wanted.seller_id})
-    lead, *base = [*conditions, visible]
+    lead, *base = [*conditions, PUBLIC]
     groups: dict[str, Condition] = {code: {"facets": {"$in": chosen}} for code, chosen in values.items()}
     if price := _price_condition(wanted):
         groups["price"] = price
     if wanted.available is not None:
         groups["availability"] = {"is_available": wanted.available}
-    return _Search(lead, base, groups, terms)
+    return _Search(lead, base, Groups(groups), terms)
 
 
 def _chosen(wanted: ProductFilter, reference: Reference) -> dict[str, list[str]]:
@@ -308,174 +237,59 @@ def _price_condition(wanted: ProductFilter) -> Condition | None:
     return {"currency": wanted.currency, "price.amount": within} if within else None
 
 
-_ORDERS: Mapping[ProductSort, dict[str, int]] = {
-    ProductSort.RELEVANCE: {"is_featured": -1, "sales_count": -1, "_id": -1},
-    ProductSort.PRICE_LOW: {"price.amount": 1, "_id": -1},
-    ProductSort.PRICE_HIGH: {"price.amount": -1, "_id": 1},
-    ProductSort.NEWEST: {"_id": -1},
-    ProductSort.BESTSELLING: {"sales_count": -1, "_id": -1},
-    ProductSort.RATING: {"rating_average": -1, "_id": -1},
-}
 _BY_SCORE = {"score": -1, "sales_count": -1, "_id": -1}
+_WHOLE: Stages = [
+    {"$lookup": {"from": "products", "localField": "_id", "foreignField": "_id", "as": "product"}},
+    {"$unwind": "$product"},
+    {"$replaceRoot": {"newRoot": "$product"}},
+    {"$project": WHOLE_FIELDS},
+]
 
 
 def _pipeline(search: _Search, wanted: ProductFilter, page: PageRequest, sort: ProductSort, *, with_facets: bool) -> Stages:
-    """One row: `{"rows": [<SUMMARY_FIELDS>, ...], "total": [{"n": 42}]}`, and with facets what `_facet_branches` adds."""
-    order = _BY_SCORE if search.terms and sort is ProductSort.RELEVANCE else _ORDERS[sort]
+    """One row: `{"rows": [{"_id": <id>, "updated_at": <time>}, ...], "total": [{"n": 42}]}`, and with facets what
+    `facet_branches` adds.
+
+    The rows of several words are whole: a command may have gone to find the rarest of them, and another one would be a third.
+    """
+    order = _BY_SCORE if search.terms and sort is ProductSort.RELEVANCE else ORDERS[sort]
     carried: dict[str, Any] = {field.partition(".")[0]: 1 for field in order if field not in ("_id", "score")}
+    carried |= STAMP_FIELDS
     if "score" in order:
         carried["score"] = score_of(search.terms)
-    rows: Stages = [
-        {"$sort": order},
-        {"$skip": page.skip},
-        {"$limit": page.limit},
-        {"$lookup": {"from": "products", "localField": "_id", "foreignField": "_id", "as": "product"}},
-        {"$unwind": "$product"},
-        {"$replaceRoot": {"newRoot": "$product"}},
-        {"$project": SUMMARY_FIELDS},
-    ]
+    shown: Stages = _WHOLE if len(search.terms) > 1 else [{"$project": STAMP_FIELDS}]
+    rows: Stages = [{"$sort": order}, {"$skip": page.skip}, {"$limit": page.limit}, *shown]
     total: Stages = [{"$count": "n"}]
     if not with_facets:
         lead = _narrowest(search)
-        rest = [*search.base, *search.groups.values()]
+        rest = [*search.base, *search.groups.conditions.values()]
         return [
             {"$match": lead},
-            *([{"$match": {"$and": [search.lead, *rest]}}] if lead is not search.lead else _match_all(rest)),
-            {"$project": carried or {"_id": 1}},
+            *match_all(rest if lead is search.lead else [search.lead, *rest]),
+            {"$project": carried},
             {"$facet": {"rows": rows, "total": total}},
         ]
-    carried |= dict.fromkeys(("facets", "brand", "category_id", "currency", "price", "price_max", "is_available"), 1)
-    chosen = _match(search.all_but())
+    chosen = search.groups.all_but()
+    branches = facet_branches(search.groups, currency=wanted.currency)
     return [
         {"$match": search.lead},
-        *_match_all(search.base),
-        {"$project": carried},
-        {"$facet": {"rows": [*chosen, *rows], "total": [*chosen, *total], **_facet_branches(search, wanted)}},
+        *match_all(search.base),
+        {"$project": carried | dict.fromkeys(FACET_FIELDS, 1)},
+        {"$facet": {"rows": [*chosen, *rows], "total": [*chosen, *total], **branches}},
     ]
 
 
 def _narrowest(search: _Search) -> Condition:
     """Where facets are not counted, a chosen brand, tag, attribute or range of prices leads rather than all that is public."""
-    if "status" not in search.lead:
+    if search.lead is not PUBLIC:
         return search.lead
-    chosen = [condition for condition in search.groups.values() if "facets" in condition]
+    conditions = search.groups.conditions
+    chosen = [condition for condition in conditions.values() if "facets" in condition]
     if chosen:
         return chosen[0]
-    if "price" in search.groups:
+    if "price" in conditions:
         # Wider by one on both sides, and without the currency: as an index serves it on either server, boundaries included.
-        within = search.groups["price"]["price.amount"]
+        within = conditions["price"]["price.amount"]
         wider = {"$gte": ("$gt", -1), "$lte": ("$lt", 1)}
         return {**search.lead, "price.amount": {wider[at][0]: bound + wider[at][1] for at, bound in within.items()}}
     return search.lead
-
-
-def _match_all(conditions: Iterable[Condition]) -> Stages:
-    return _match({"$and": list(conditions)})
-
-
-def _match(condition: Condition) -> Stages:
-    return [{"$match": condition}] if condition and condition.get("$and") != [] else []
-
-
-def _facet_branches(search: _Search, wanted: ProductFilter) -> dict[str, Stages]:
-    """What is counted beside the rows.
-
-    `values` has `{"_id": "color=red", "n": 3, "brand": "Acme"}`, `of_<n>` the same for the n-th facet that has a filter, which is
-    not applied there; `categories` has `{"_id": <id>, "n": 3}`, `price` one `{"lowest": 500, "highest": 9900}`, `availability`
-    `{"_id": true, "n": 3}`.
-    """
-    counted: Stages = [
-        {"$group": {"_id": "$facets", "n": {"$sum": 1}, "brand": {"$min": "$brand"}}},
-        {"$sort": {"n": -1, "_id": 1}},
-        {"$limit": _MAX_GROUPS},
-    ]
-    # Without what is not counted: it would be copied for every value.
-    unwound: Stages = [{"$project": {"facets": 1, "brand": 1}}, {"$unwind": "$facets"}]
-    branches: dict[str, Stages] = {
-        "values": [*_match(search.all_but()), *unwound, *counted],
-        "categories": [*_match(search.all_but()), {"$group": {"_id": "$category_id", "n": {"$sum": 1}}}],
-        "price": [
-            *_match(search.all_but("price")),
-            {"$match": {"currency": wanted.currency}},
-            {"$group": {"_id": None, "lowest": {"$min": "$price.amount"}, "highest": {"$max": "$price_max.amount"}}},
-        ],
-        "availability": [
-            *_match(search.all_but("availability")),
-            {"$group": {"_id": "$is_available", "n": {"$sum": 1}}},
-        ],
-    }
-    for number, code in enumerate(_filtered(search.groups)):
-        own = {"facets": {"$gte": f"{code}=", "$lt": f"{code}>"}}  # `>` follows `=`
-        branches[f"of_{number}"] = [*_match(search.all_but(code)), *unwound, {"$match": own}, *counted]
-    return branches
-
-
-def _filtered(groups: Mapping[str, Condition]) -> list[str]:
-    return [code for code in groups if code not in ("price", "availability")]
-
-
-def _no_facets() -> SearchFacets:
-    return SearchFacets(
-        categories=[],
-        facets=[],
-        price=PriceRange(lowest=None, highest=None),
-        availability=AvailabilityCounts(available=0, unavailable=0),
-    )
-
-
-def _facets(found: Mapping[str, Any], wanted: ProductFilter, reference: Reference) -> SearchFacets:
-    groups = _chosen(wanted, reference)
-    rows = list(found["values"])
-    for number, code in enumerate(groups):
-        own = f"{code}="
-        rows = [row for row in rows if not row["_id"].startswith(own)] + found[f"of_{number}"]
-    price = found["price"][0] if found["price"] else {"lowest": None, "highest": None}
-    available = {row["_id"]: row["n"] for row in found["availability"]}
-    return SearchFacets(
-        categories=_categories(found["categories"], reference),
-        facets=_by_code(rows, reference),
-        price=PriceRange(lowest=_money(price["lowest"], wanted.currency), highest=_money(price["highest"], wanted.currency)),
-        availability=AvailabilityCounts(available=available.get(True, 0), unavailable=available.get(False, 0)),
-    )
-
-
-def _money(amount: int | None, currency: str) -> Money | None:
-    return None if amount is None else Money(amount=amount, currency=currency)
-
-
-def _categories(rows: Sequence[Mapping[str, Any]], reference: Reference) -> list[FacetValue]:
-    counts = {row["_id"]: row["n"] for row in rows}
-    values = [
-        FacetValue(value=category.slug, label=category.name, count=counts[category.id])
-        for category in reference.categories.values()
-        if category.id in counts
-    ]
-    return sorted(values, key=lambda value: (-value.count, value.value))
-
-
-def _by_code(rows: Sequence[Mapping[str, Any]], reference: Reference) -> list[Facet]:
-    by_code: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        by_code.setdefault(row["_id"].partition("=")[0], []).append(row)
-    shown = [(BRAND, "Brand"), (TAG, "Tag")]
-    shown += [(code, definition.name) for code, definition in reference.attributes.items() if definition.is_facet]
-    return [
-        Facet(code=code, name=name, values=_values(code, by_code[code], reference)) for code, name in shown if code in by_code
-    ]
-
-
-def _values(code: str, rows: Sequence[Mapping[str, Any]], reference: Reference) -> list[FacetValue]:
-    labels = _labels(code, reference)
-    values = []
-    for row in rows[:MAX_FACET_VALUES]:  # in their order already
-        value = row["_id"].partition("=")[2]
-        label = row["brand"] if code == BRAND else labels.get(value, value)
-        values.append(FacetValue.model_construct(value=value, label=label, count=row["n"]))
-    return values
-
-
-def _labels(code: str, reference: Reference) -> dict[str, str]:
-    definition = reference.attributes.get(code)
-    if definition is None or definition.kind is not AttributeKind.CHOICE:
-        return {}
-    return {normalized(choice): choice for choice in definition.choices}
