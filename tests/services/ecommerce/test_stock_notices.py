@@ -38,7 +38,7 @@ from tests.factories.customers import create_customer
 from tests.factories.inventory import create_location, stock
 from tests.factories.users import create_user, viewer_of
 from tests.factories.wishlists import create_stock_notice
-from tests.races import seeds
+from tests.races import from_another_process, seeds
 
 
 class KilledError(BaseException):
@@ -156,6 +156,7 @@ class TestRequest:
 
     async def test_a_person_waits_for_so_many_and_no_more(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(stock_notices, "MAX_NOTICES", 2)
+        monkeypatch.setattr(stock_notices, "run_transaction", from_another_process)
         user, products = await create_user(), [await sold_out() for _ in range(3)]
 
         results = await asyncio.gather(*(request(one, user, settings) for one in products), return_exceptions=True)
@@ -340,6 +341,24 @@ class TestBackInStock:
 
         assert await deliver(settings, mailer) == []
         assert await SentMail.find_rows({}) == []
+
+    async def test_what_sold_out_again_at_that_moment_is_waited_for_on(
+        self, settings: Settings, mailer: MemoryMailer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Stock and rows are of one snapshot: whoever asked when it was gone is not told of what was there before."""
+        product = await sold_out()
+        notice = await create_stock_notice(product)
+        await move(product, 5)
+        whole = stock_notices._end_waiting
+
+        async def after_the_rush(*place: PydanticObjectId) -> int:
+            await move(product, -5)
+            return await whole(*place)
+
+        monkeypatch.setattr(stock_notices, "_end_waiting", after_the_rush)
+
+        assert await StockNoticeService.tell_waiting(product.id) == 0
+        assert [row["_id"] for row in await StockNotice.find_rows({})] == [notice.id]
 
     async def test_one_command_where_nobody_waits(self, commands: CommandLog) -> None:
         product = await sold_out()
