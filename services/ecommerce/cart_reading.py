@@ -7,6 +7,7 @@ from typing import Any
 
 from beanie import PydanticObjectId
 
+from models.database import Session
 from models.ecommerce.cart_reads import CartLineRead, CartRead, LineProblem, LineProblemKind
 from models.ecommerce.carts import Cart, CartLine
 from models.ecommerce.customers import DefaultKind
@@ -39,14 +40,22 @@ class Buyer:
 
 
 async def read_cart(
-    holder: CartHolder, *, settings: Settings, preview: Preview, now: datetime, new_token: str | None = None
+    holder: CartHolder,
+    *,
+    settings: Settings,
+    preview: Preview,
+    now: datetime,
+    new_token: str | None = None,
+    session: Session | None = None,
 ) -> CartRead:
     """The holder's cart, with a guest's that will join it; the empty one when there is none. Writes nothing.
+
+    With `session` as its transaction has left it.
 
     Two commands and those of the pricing (none without coupons): the carts with everything their lines refer to in one pipeline,
     and the stock.
     """
-    rows = await Cart.aggregate_rows(_pipeline(holder)) if holder.owners else []
+    rows = await Cart.aggregate_rows(_pipeline(holder), session=session) if holder.owners else []
     carts = {row["owner"]: Cart.from_row({field: row[field] for field in Cart.model_fields if field in row}) for row in rows}
     stored = stored_carts(holder, list(carts.values()), now=now)
     draft = stored.draft(settings.currency)

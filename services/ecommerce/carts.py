@@ -7,7 +7,7 @@ from datetime import datetime
 from beanie import PydanticObjectId
 
 from models.base import now as present
-from models.database import Session, start_again
+from models.database import Session, in_transaction, run_transaction, start_again
 from models.ecommerce.cart_reads import CartRead
 from models.ecommerce.carts import Cart, CartAbandonment, CartLine
 from models.ecommerce.customers import Customer
@@ -309,7 +309,12 @@ async def _changed(holder: CartHolder, edit: Edit, *, settings: Settings, revisi
     change = await change_cart(holder, edit, now=now, settings=settings, revision=revision)
     if change.new_token is not None:
         holder = CartHolder(None, change.new_token)
-    return await read_cart(holder, settings=settings, preview=Preview(), now=now, new_token=change.new_token)
+
+    async def read(session: Session | None = None) -> CartRead:
+        return await read_cart(holder, settings=settings, preview=Preview(), now=now, new_token=change.new_token, session=session)
+
+    # Under an Idempotency-Key the change is not committed yet: its own transaction alone can see it.
+    return await (run_transaction(read) if in_transaction() else read())
 
 
 async def _choose_currency(holder: CartHolder, draft: CartDraft, wanted: str | None, *, settings: Settings) -> None:

@@ -126,6 +126,29 @@ class TestSignedIn:
         assert (first.content, second.headers["idempotent-replayed"]) == (second.content, "true")
         assert (await client.get(CART, headers=user)).json()["pieces_count"] == 1
 
+    async def test_answer_under_a_key_shows_the_cart_as_it_became(
+        self, client: Client, database: Database, as_role: SignIn
+    ) -> None:
+        product, user = await in_stock(), await as_role()
+        await create_coupon(code="SAVE10")
+
+        added = await client.post(ITEMS, json=item_of(product, 2), headers={**user, "Idempotency-Key": "one"})
+        found = await client.get(CART, headers=user)
+        assert (added.status_code, added.json()["pieces_count"], added.json()["revision"]) == (201, 2, 1)
+        assert (added.json(), added.headers["etag"]) == (found.json(), found.headers["etag"])
+
+        coupon = await client.post(f"{CART}/coupons", json={"code": "SAVE10"}, headers={**user, "Idempotency-Key": "two"})
+        assert (coupon.status_code, coupon.json()["coupon_codes"], coupon.json()["revision"]) == (200, ["SAVE10"], 2)
+        assert coupon.json() == (await client.get(CART, headers=user)).json()
+
+    async def test_guest_under_a_key_sees_what_went_into_the_new_cart(self, client: Client, database: Database) -> None:
+        added = await client.post(ITEMS, json=item_of(await in_stock()), headers={"Idempotency-Key": "guest"})
+
+        token = added.json()["cart_token"]
+        found = (await client.get(CART, headers={"Cart-Token": token})).json()
+        assert (added.json()["pieces_count"], found["pieces_count"]) == (1, 1)
+        assert added.json() == {**found, "cart_token": token}
+
 
 class TestRefusals:
     async def test_each_has_its_code_and_changes_nothing(self, client: Client, database: Database, as_role: SignIn) -> None:
