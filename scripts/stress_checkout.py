@@ -7,8 +7,10 @@ of an order have one event, in its order (RELIABILITY R10 to R12, R16).
 """
 
 import asyncio
+import contextlib
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from itertools import combinations, cycle
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +20,7 @@ import typer
 from rich.console import Console
 
 from scripts.connection import connected
-from scripts.stress_account import account
+from scripts.stress_account import Round, account
 from scripts.stress_house import DATABASE, PARTS, SECRET, House
 from scripts.stress_shoppers import Shopper, Stock, Tally, open_shop
 from services.settings import Settings
@@ -37,7 +39,7 @@ def main(
     load_seconds: Annotated[float, typer.Option(help="How long they buy before each kill")] = 2.0,
     answered: Annotated[float, typer.Option(help="Seconds in which Agora must be healthy, and whoever is in doubt answered")] = 5,
 ) -> None:
-    """Exits 0 when every answer was kept and everything adds up."""
+    """Exits 0 when every answer was kept and everything adds up. The last lines name each goal with its figure."""
     with tempfile.TemporaryDirectory(prefix="agora-checkout-") as name:
         house = House(Path(name))
         house.open()
@@ -57,25 +59,36 @@ async def run(house: House, rounds: int, shoppers: int, load_seconds: float, ans
         for part in ("app", "worker"):
             house.start(part)
         house.await_healthy()
-        tally, healed = Tally(), list[float]()
+        tally, crashes = Tally(), list[Round]()
         tally.note_recovery()
+        async with buying(house, stock, tally):
+            await asyncio.sleep(load_seconds)
+        usual = max(tally.undisturbed, default=0.0)
+        console.print(f"nobody killed: {len(tally.orders):,} orders; the slowest checkout took {usual:.1f} s", style="dim")
         for number, parts in zip(range(rounds), cycle(_VICTIMS), strict=False):
-            healed.append(await crash(house, stock, tally, parts, load_seconds))
-            console.print(
-                f"round {number + 1}: killed {', '.join(parts)}; healthy after {healed[-1]:.1f} s; {len(tally.orders):,} orders",
-                style="dim",
-            )
-        return await account(house, tally, healed, console=console, quiet_seconds=QUIET_SECONDS, answered=answered)
+            crashes.append(await crash(house, stock, tally, parts, load_seconds))
+            console.print(f"round {number + 1}: {crashes[-1]}; {len(tally.orders):,} orders", style="dim")
+        return await account(house, tally, crashes, console=console, quiet_seconds=QUIET_SECONDS, answered=answered, usual=usual)
 
 
-async def crash(house: House, stock: Stock, tally: Tally, parts: tuple[str, ...], load_seconds: float) -> float:
-    """One round; the seconds from the kill until Agora was healthy."""
+@contextlib.asynccontextmanager
+async def buying(house: House, stock: Stock, tally: Tally) -> AsyncIterator[None]:
+    """Everybody buys, again and again; afterwards they end what they began."""
     over = asyncio.Event()
     limits = httpx2.Limits(max_connections=2 * len(stock.tokens), max_keepalive_connections=2 * len(stock.tokens))
     client = httpx2.AsyncClient(base_url=f"{house.url}/api/v1", timeout=30, limits=limits, trust_env=False)
     async with client:
         lanes = [Shopper(client, stock, number, tally) for number in range(len(stock.tokens))]
-        buying = [asyncio.create_task(shopper.buy_until(over)) for shopper in lanes]
+        busy = [asyncio.create_task(shopper.buy_until(over)) for shopper in lanes]
+        yield
+        over.set()
+        await asyncio.gather(*busy)
+
+
+async def crash(house: House, stock: Stock, tally: Tally, parts: tuple[str, ...], load_seconds: float) -> Round:
+    """One round: kill in the midst of it, start again, and answer everybody."""
+    known = len(tally.in_doubt)
+    async with buying(house, stock, tally):
         await asyncio.sleep(load_seconds)
         tally.note_kill()
         began = time.monotonic()
@@ -88,9 +101,7 @@ async def crash(house: House, stock: Stock, tally: Tally, parts: tuple[str, ...]
             if time.monotonic() - began > QUIET_SECONDS:
                 raise SystemExit(f"Agora did not come back; see {house.folder}.")
         healed = tally.note_recovery() - began
-        over.set()
-        await asyncio.gather(*buying)
-    return healed
+    return Round(parts, healed, tally.in_doubt[known:])
 
 
 if __name__ == "__main__":

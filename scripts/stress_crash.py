@@ -29,6 +29,7 @@ from rich.table import Table
 
 from scripts.embedded import running_server, server_pid
 from scripts.samples import DEMO_ACCOUNTS
+from scripts.stress_verdicts import none_of, tell, within
 
 HEALTHY_SECONDS = 5.0
 START_SECONDS = 60.0
@@ -200,9 +201,15 @@ def account(victim: Victim, tally: Tally, healed: list[float]) -> list[str]:
         "slowest recovery, s": round(max(healed), 2),
     }
     show(figures, tally.statuses)
-    wrong = [f"{name}: {figures[name]}" for name in list(figures)[2:7] if figures[name]]
-    if max(healed) > HEALTHY_SECONDS:
-        wrong.append(f"recovery took {max(healed):.1f} s, more than {HEALTHY_SECONDS:.0f} s")
+    total = len(tally.acknowledged)
+    verdicts = [none_of("R10", f"comments: {name}", int(figures[name]), total) for name in list(figures)[2:6]]
+    verdicts.append(none_of("R12", "answers are 500", int(figures["answered 500"]), tally.statuses.total()))
+    verdicts += [
+        within(goal, f"{what} killed: healthy and everybody answered", times, HEALTHY_SECONDS)
+        for goal, what, times in (("R10", "everything", healed[::2]), ("R12", "the database", healed[1::2]))
+        if times
+    ]
+    wrong = tell(verdicts, console=console)
     if reconciled.returncode:
         wrong.append(reconciled.stdout + reconciled.stderr)
     return wrong

@@ -31,6 +31,7 @@ from models.events import EventType
 from models.webhooks import DeliveryState, WebhookDelivery, WebhookEndpoint, WebhookTopic
 from scripts.connection import connected
 from scripts.embedded import EmbeddedServer
+from scripts.stress_verdicts import Verdict, none_of, tell, within
 from services.events import EventService
 from services.indexes import IndexService
 from services.settings import Settings
@@ -178,7 +179,7 @@ async def _kill_and_send(workers: Workers, receiver: Receiver, events: int, kill
     """Record the events bit by bit and kill a worker in the midst of each; failures, and the ids of the messages."""
     failures: list[str] = []
     recorded: set[str] = set()
-    slowest = 0.0
+    waited: list[float] = []
     for number in range(kills):
         recorded |= await _record(events // kills + (number < events % kills))
         wanted = len(receiver.arrived) + 5
@@ -188,8 +189,9 @@ async def _kill_and_send(workers: Workers, receiver: Receiver, events: int, kill
         began = time.monotonic()
         if not await _until(partial(_has_arrived, receiver, len(recorded)), RECOVERED_SECONDS):
             failures.append(f"After kill {number + 1} {len(recorded) - len(receiver.arrived)} messages are stuck.")
-        slowest = max(slowest, time.monotonic() - began)
-    console.print(f"{len(recorded)} messages, {kills} workers killed; all sent {slowest:.1f} s after a kill at the latest.")
+        waited.append(time.monotonic() - began)
+    console.print(f"{len(recorded)} messages, {kills} workers killed; all sent {max(waited):.1f} s after a kill at the latest.")
+    failures += tell([within("R13", "a worker killed: its messages sent by another", waited, RECOVERED_SECONDS)], console=console)
     return failures, recorded
 
 
@@ -201,11 +203,12 @@ async def _end_and_send(workers: Workers, receiver: Receiver, recorded: set[str]
     await _until(lambda: any(name in receiver.arrived for name in more), RECOVERED_SECONDS)
     began = time.monotonic()
     codes = await asyncio.to_thread(workers.end)
-    console.print(
-        f"SIGTERM: {sum(name in receiver.arrived for name in more)} of 40 sent, {time.monotonic() - began:.1f} s to end."
+    seconds = time.monotonic() - began
+    console.print(f"SIGTERM: {sum(name in receiver.arrived for name in more)} of 40 sent, {seconds:.1f} s to end.")
+    ended = Verdict(
+        "R15", f"workers ended with {codes} {seconds:.1f} s after SIGTERM (goal {ENDED_SECONDS:g} s)", codes == [0, 0]
     )
-    if codes != [0, 0]:
-        failures.append(f"The workers ended with {codes}.")
+    failures += tell([ended], console=console)
     await asyncio.to_thread(workers.restart)
     if not await _until(lambda: more <= receiver.arrived.keys(), RECOVERED_SECONDS):
         failures.append("Messages were lost by SIGTERM.")
@@ -228,20 +231,21 @@ async def _account(receiver: Receiver, recorded: set[str], poison: PydanticObjec
     delivered = {message_id(row["event_id"]) for row in rows if row["state"] == DeliveryState.DELIVERED}
     if delivered != recorded or len(rows) != len(recorded) + 1:
         failures.append(f"{len(recorded - delivered)} messages are not delivered, {len(rows) - 1} exist.")
-    if receiver.arrived.keys() != recorded:
-        failures.append(f"{len(recorded - set(receiver.arrived))} messages never arrived.")
-    if any(row["owner"] for row in rows):
-        failures.append("Messages are owned by workers that are gone.")
-    if receiver.twice_at_once:
-        failures.append(f"{len(receiver.twice_at_once)} messages were under way twice at once.")
+    if receiver.arrived.keys() - recorded:
+        failures.append(f"{len(receiver.arrived.keys() - recorded)} messages arrived that nobody recorded.")
     doubled = sum(count - 1 for count in receiver.arrived.values())
     console.print(f"{doubled} came a second time under their id; {kills} kills of at most {WIDTH} under way.")
     if doubled > kills * WIDTH:
         failures.append("More came twice than can have been under way at the kills.")
     (bad,) = [row for row in rows if row["_id"] == poison]
-    if (bad["state"], bad["attempts_count"]) != (DeliveryState.FAILED, MAX_ATTEMPTS):
-        failures.append("The message that always fails was not given up.")
-    return failures
+    is_given_up = (bad["state"], bad["attempts_count"]) == (DeliveryState.FAILED, MAX_ATTEMPTS)
+    verdicts = [
+        none_of("R13", "messages are lost", len(recorded - set(receiver.arrived)), len(recorded)),
+        none_of("R13", "messages are stuck or owned", sum(bool(row["owner"]) for row in rows), len(rows)),
+        none_of("R13", "messages were sent by two workers at once", len(receiver.twice_at_once), len(recorded)),
+        Verdict("R13", f"what always fails is given up after {MAX_ATTEMPTS} tries", is_given_up),
+    ]
+    return failures + tell(verdicts, console=console)
 
 
 def _has_arrived(receiver: Receiver, count: int) -> bool:

@@ -135,6 +135,7 @@ class Tally:
     cancelled: set[str] = field(default_factory=set)
     refunds: int = 0
     in_doubt: list[float] = field(default_factory=list)  # seconds from healthy to the answer of checkouts a kill interrupted
+    undisturbed: list[float] = field(default_factory=list)  # seconds that checkouts took which no kill interrupted
     healthy_at: float | None = None  # None between a kill and the recovery
     healthy: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -229,6 +230,7 @@ class Shopper:
             headers["Idempotency-Key"] = key or f"ask-{uuid.uuid4().hex}"
         was_in_doubt = False
         pause = 0.05
+        began = time.monotonic()
         while True:
             try:
                 answer = await self.client.request(method, path, json=body, headers=headers)
@@ -240,13 +242,20 @@ class Shopper:
                     answer.status_code == 409 and answer.json().get("code") == _IN_PROGRESS
                 )
                 if is_answer:
-                    if was_in_doubt and path == "/shop/checkout":
-                        self.tally.in_doubt.append(max(0.0, time.monotonic() - (self.tally.healthy_at or time.monotonic())))
+                    if path == "/shop/checkout":
+                        self._note_time(began, was_in_doubt=was_in_doubt)
                     return answer
                 was_in_doubt = was_in_doubt or (answer.status_code == 503 and self.tally.healthy_at is None)
             # Asking all the time would cost the shop the processor it needs to come back.
             await self._wait(self.chance.uniform(0.5, 1.0) * pause)
             pause = min(2.0, 1.5 * pause)
+
+    def _note_time(self, began: float, *, was_in_doubt: bool) -> None:
+        answered = time.monotonic()
+        if was_in_doubt:
+            self.tally.in_doubt.append(max(0.0, answered - (self.tally.healthy_at or answered)))
+        else:
+            self.tally.undisturbed.append(answered - began)
 
     async def _wait(self, seconds: float) -> None:
         if self.tally.healthy.is_set():

@@ -10,8 +10,8 @@ from services.payments.refunds import RefundService
 from services.settings import Settings
 
 RESOLVE_EVERY = timedelta(seconds=2)
-# Asking a hundred payments of a gateway that has fallen silent takes its time.
-RESOLVE_LEASE = timedelta(seconds=60)
+# How long payments wait after the worker that asked was killed. It is renewed for as long as asking takes.
+RESOLVE_LEASE = timedelta(seconds=10)
 
 
 def payment_resolver(settings: Settings, listener: PaymentListener) -> RecurringJob:

@@ -52,3 +52,5 @@ def test_r10_r11_r12_r16_checkouts_survive_kills_of_database_application_and_wor
     ended = run_script(tmp_path, "stress_checkout", *limits, seconds=150, COLUMNS="200")
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert {goal for goal in ("R10", "R11", "R12", "R16") if f"{goal} met: " in ended.stdout} == {"R10", "R11", "R12", "R16"}
+    assert "MISSED" not in ended.stdout

@@ -12,7 +12,8 @@ from models.events import Event, EventType
 from models.jobs import Job
 from services.events import Consumer, EventService
 from services.jobs import JobRunningError, JobService, RecurringJob
-from services.worker import PUMP, WorkerService, event_pump
+from services.settings import Settings
+from services.worker import PUMP, WorkerService, event_pump, make_jobs
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -305,3 +306,13 @@ class TestWorker:
 
 async def test_pump_is_a_leased_job_of_six_seconds() -> None:
     assert event_pump([]).lease == timedelta(seconds=6)
+
+
+def test_r13_nothing_waits_longer_than_half_a_minute_for_a_killed_worker(settings: Settings) -> None:
+    """A lease is renewed for as long as the work takes, so that none needs to be as long as that."""
+    jobs = make_jobs(settings)
+    assert max(job.lease for job in jobs) <= timedelta(seconds=30)
+    assert {job.name: job.lease.total_seconds() for job in jobs if job.name in ("resolve_payments", "settle_owed")} == {
+        "resolve_payments": 10,
+        "settle_owed": 15,
+    }

@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 PROCESS_EVERY = timedelta(minutes=5)
 EXPIRE_EVERY = timedelta(seconds=15)
 SETTLE_EVERY = timedelta(seconds=30)
-_SETTLE_LEASE = timedelta(minutes=2)
+_SETTLE_LEASE = timedelta(seconds=15)  # renewed while it runs; so long money waits after its worker was killed
 BATCH = 200
 NOT_PAID_IN_TIME = "not paid in time"
 _UNDER_WAY = (PaymentState.PROCESSING, PaymentState.IN_REVIEW)
