@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from api.schemas.base import Id, Input
+from models.base import UtcDatetime
 from models.blog.comments import BanKind, ModerationAction
 from models.weblinks import WebLink
 from services.blog.comments import MAX_LENGTH, MAX_NAME_LENGTH, Guest
@@ -59,4 +60,4 @@ class CommentBanCreate(Input):
         examples=["203.0.113.7"],
     )
     reason: str = Field(default="", max_length=500, examples=["Advertises casinos"])
-    expires_at: AwareDatetime | None = Field(default=None, description="Without it the ban is for ever")
+    expires_at: UtcDatetime | None = Field(default=None, description="Without it the ban is for ever")

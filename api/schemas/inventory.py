@@ -6,12 +6,11 @@ from pydantic import AfterValidator, Field
 
 from api.schemas.base import Id, Input
 from models.base import UtcDatetime
-from models.money import MoneyInput
 from services.inventory.levels import LevelChanges
 from services.inventory.locations import LocationChanges, LocationDraft
 from services.inventory.purchasing import Delivery, OrderedItem, PurchaseOrderChanges, PurchaseOrderDraft
 from services.inventory.receipts import MAX_LINES, ReceivedPieces
-from services.inventory.stock import MAX_QUANTITY, Correction, Quantity, Reason
+from services.inventory.stock import MAX_QUANTITY, Correction, Quantity, Reason, UnitCost
 from services.inventory.stocktakes import Counted, StocktakeDraft
 from services.inventory.suppliers import SupplierChanges, SupplierDraft
 from services.inventory.transfers import Arrival, Loss, MovedItem, TransferDraft
@@ -46,7 +45,7 @@ class ReceiptCreate(_AtPlace):
     """Pieces that come in without a purchase order: an opening balance, a gift."""
 
     quantity: Quantity
-    unit_cost: MoneyInput | None = Field(default=None, description="Of each piece; the present average when left out")
+    unit_cost: UnitCost | None = Field(default=None, description="Of each piece; the present average when left out")
 
     def to_correction(self) -> Correction:
         return Correction(**dict(self))
@@ -60,7 +59,7 @@ class AdjustmentCreate(_AtPlace):
         Field(ge=-MAX_QUANTITY, le=MAX_QUANTITY, description="Signed, and not 0", examples=[-2]),
         AfterValidator(_something),
     ]
-    unit_cost: MoneyInput | None = Field(default=None, description="Of each piece that comes in; else the present average")
+    unit_cost: UnitCost | None = Field(default=None, description="Of each piece that comes in; else the present average")
 
     def to_correction(self) -> Correction:
         return Correction(**dict(self))

@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Annotated
 
 from beanie import PydanticObjectId
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from models.base import now as present
 from models.base import to_milliseconds
 from models.database import Session, run_transaction
 from models.inventory.reports import MovementRead
 from models.inventory.stock import MovementKind, StockLevel, StockMovement
-from models.money import Currency, Money
+from models.money import Currency, Money, MoneyInput
 from services.audit import AuditService
 from services.errors import RuleViolatedError, UnprocessableError
 from services.inventory.books import Books, Cause
@@ -24,6 +24,15 @@ MAX_QUANTITY = 1_000_000
 
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
 Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY, description="Pieces", examples=[12])]
+
+
+def _worth_something(cost: Money) -> Money:
+    if cost.amount < 0:
+        raise ValueError("a piece costs nothing, or more")
+    return cost
+
+
+UnitCost = Annotated[MoneyInput, AfterValidator(_worth_something)]
 
 
 class NotEnoughStockError(RuleViolatedError):
@@ -65,7 +74,7 @@ class Correction(BaseModel):
     variant_id: PydanticObjectId
     location_id: PydanticObjectId | None = None  # None: the location that serves first
     quantity: Annotated[int, Field(ge=-MAX_QUANTITY, le=MAX_QUANTITY)]
-    unit_cost: Money | None = None
+    unit_cost: UnitCost | None = None
     reason: Reason
     occurred_at: datetime | None = None
 

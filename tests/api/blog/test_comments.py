@@ -358,6 +358,8 @@ class TestBans:
             ({"kind": "user", "value": "nonsense"}, 400),
             ({"kind": "address", "value": "203.0.113.7", "expires_at": "2020-01-01T00:00:00Z"}, 400),
             ({"kind": "address", "value": "203.0.113.7", "expires_at": "2020-01-01T00:00:00"}, 422),
+            # A time that UTC cannot hold: it was an error of ours.
+            ({"kind": "address", "value": "203.0.113.7", "expires_at": "9999-12-31T23:59:59-14:00"}, 422),
             ({"kind": "nonsense", "value": "x"}, 422),
             ({"kind": "user", "value": {"$ne": None}}, 422),
         ],

@@ -127,6 +127,10 @@ class TestWarehouse:
             assert (await client.post(f"{API}/receipts", json=body, headers=headers)).status_code == 422
         nothing = await client.post(f"{API}/adjustments", json={**place, "quantity": 0}, headers=headers)
         assert nothing.status_code == 422  # found by fuzzing: it was an error of ours
+        for path in ("/receipts", "/adjustments"):  # stock would be worth less than nothing
+            below = {**place, "quantity": 2, "unit_cost": {"amount": "-0.01", "currency": "USD"}}
+            answer = await client.post(f"{API}{path}", json=below, headers=headers)
+            assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/unit_cost")
         for moment in ("0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-12:00", "2026-01-01T00:00:00", "yesterday"):
             assert (await client.get(f"{API}/as-of?moment={moment}", headers=headers)).status_code == 422, moment
         assert await StockMovement.count_rows({}) == 1
