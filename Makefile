@@ -97,7 +97,7 @@ stress-races: $(DEV) ## every race with SEEDS=50 seeds, thousands of random live
 stress-checkout: $(DEV) ## kill database, application and worker while 200 people buy, ROUNDS=20 times; then account for everything
 	@exec $(PY) -m scripts.stress_checkout --rounds $(or $(ROUNDS),20)
 
-stress-payments: $(DEV) ## payments in full: 200 lost answers, 50 seeds of each race, 500 random lives
+stress-payments: $(DEV) ## payments in full: 200 lost answers, SEEDS=50 seeds of each race, 2,000 random lives
 	@$(MAKE) --no-print-directory stress-races IN=tests/services/payments
 
 reconcile-payments: $(READY) ## compare a gateway's books with ours (GATEWAY=sandbox DAYS=1); exits 1 on a difference

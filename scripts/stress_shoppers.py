@@ -259,7 +259,7 @@ class Shopper:
 
     async def _wait(self, seconds: float) -> None:
         if self.tally.healthy.is_set():
-            await asyncio.sleep(min(seconds, 0.3))
+            await asyncio.sleep(min(seconds, 1.0))  # two hundred who ask more often would be half of what the shop does
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):

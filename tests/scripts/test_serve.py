@@ -19,7 +19,7 @@ import pytest
 from pymongo.errors import PyMongoError
 
 from scripts.embedded import EmbeddedServer, running_server
-from tests.races import patiently
+from tests.races import patiently, rounds
 from tests.scripts.processes import ROOT, Agora, environment, free_port, is_alive, run_program, run_script, wait_until
 
 PROFILES = "/api/v1/profiles"  # an unknown one is looked up in the database every time
@@ -98,18 +98,19 @@ class TestStart:
         assert not (tmp_path / "data").exists()
 
     def test_parallel_first_starts_create_each_index_once(self, tmp_path: Path) -> None:
-        """R15: several processes on an empty store."""
+        """R15: several processes on an empty store; ten of them in a thorough run."""
+        count = rounds(4, 10)
         server = EmbeddedServer(tmp_path)
         server.start()
         command = [sys.executable, "-m", "scripts.indexes", "--create"]
         environ = environment(tmp_path, MONGODB_URI=server.uri, AGORA_SECRET_KEY="k" * 40)
         processes = [
             subprocess.Popen(command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            for _ in range(4)
+            for _ in range(count)
         ]
         said = [process.communicate(timeout=60)[0] for process in processes]
         server.stop()
-        assert [process.returncode for process in processes] == [0] * 4, said
+        assert [process.returncode for process in processes] == [0] * count, said
         assert set(said) == {"Every declared index exists as declared.\n"}
 
 

@@ -203,7 +203,7 @@ async def check_sums(payment: Payment) -> Payment:
 
 @pytest.mark.usefixtures("database")
 @given(steps=STEPS, captures_later=st.booleans(), token=TOKENS)
-@hypothesis_settings(max_examples=rounds(15, 500))
+@hypothesis_settings(max_examples=rounds(15, 2000))
 async def test_r9_whatever_happens_the_sums_hold_and_no_edge_is_illegal(
     settings: Settings, steps: list[tuple[str, str, int]], captures_later: bool, token: str
 ) -> None:
