@@ -293,7 +293,7 @@ class TestAddComment:
 
         assert comment.status is CommentStatus.APPROVED
 
-    async def test_budget_is_two_reads_and_one_transaction_of_two_inserts(
+    async def test_budget_is_two_reads_and_one_transaction_of_two_writes(
         self, database: Database, settings: Settings, commands: CommandLog
     ) -> None:
         post = await published()
@@ -305,8 +305,8 @@ class TestAddComment:
         with commands.counting() as cold:
             await add(post, settings)
 
-        assert warm.sent == ["find posts", "insert comments", "insert events", "commitTransaction 1"]
-        assert cold.sent == ["find posts", "find comment_bans", "insert comments", "insert events", "commitTransaction 1"]
+        assert warm.sent == ["find posts", "insert comments", "bulkWrite 1", "commitTransaction 1"]
+        assert cold.sent == ["find posts", "find comment_bans", "insert comments", "bulkWrite 1", "commitTransaction 1"]
 
 
 class TestUpdateComment:
