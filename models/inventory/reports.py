@@ -28,6 +28,7 @@ class LevelRead(BaseModel):
     is_low: bool = Field(description="available <= low_stock_threshold")
     reorder_point: int | None
     reorder_quantity: int | None
+    revision: int = Field(description="Moves with every change of what staff set; name it in If-Match")
     stock_value: Money = Field(description="What is on hand, at the moving average")
     updated_at: UtcDatetime
 

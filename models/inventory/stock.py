@@ -49,6 +49,7 @@ class StockLevel(AgoraDocument):
     is_low: bool = True  # available <= low_stock_threshold
     reorder_point: int | None = None
     reorder_quantity: int | None = None
+    revision: int = 1  # of what staff set: the thresholds. What moves the stock leaves it
     # Moving average: the value of what is on hand; each movement carries its part of it. Zero when nothing is on hand.
     stock_value: Money
 

@@ -11,6 +11,7 @@ from models.inventory.purchasing import ReorderSuggestion
 from models.inventory.reports import LevelRead, VariantStock
 from models.inventory.stock import StockLevel
 from services.audit import AuditService
+from services.errors import PreconditionError
 from services.inventory.books import LevelNotFoundError
 from services.inventory.locations import known_locations
 from services.inventory.purchasing import pieces_on_order
@@ -56,17 +57,24 @@ class LevelService:
         return to_level_read(await load_level(level_id))
 
     @staticmethod
-    async def update_level(level_id: PydanticObjectId, changes: LevelChanges, *, viewer: Viewer) -> LevelRead:
-        """The level with other thresholds. Raises PermissionDeniedError, LevelNotFoundError."""
+    async def update_level(
+        level_id: PydanticObjectId, changes: LevelChanges, *, viewer: Viewer, revision: int | None
+    ) -> LevelRead:
+        """The level with other thresholds; `revision` is the one the caller read, None for whichever is current.
+
+        Raises PermissionDeniedError, LevelNotFoundError, PreconditionError.
+        """
         viewer.require(Permission.MANAGE_INVENTORY)
         fields = changes.model_dump(include=changes.model_fields_set)
+        as_read = {"_id": level_id} if revision is None else {"_id": level_id, "revision": revision}
 
         async def work(session: Session) -> StockLevel:
             # A pipeline, so that `is_low` follows the stock as it is at this moment.
-            update = [{"$set": fields}, {"$set": {"is_low": {"$lte": ["$available", "$low_stock_threshold"]}}}]
-            level = await StockLevel.change({"_id": level_id}, update, session=session)
+            is_low = {"$lte": ["$available", "$low_stock_threshold"]}
+            update = [{"$set": {**fields, "revision": {"$add": ["$revision", 1]}}}, {"$set": {"is_low": is_low}}]
+            level = await StockLevel.change(as_read, update, session=session)
             if level is None:
-                raise LevelNotFoundError(level_id)
+                raise PreconditionError
             await AuditService.record(
                 session,
                 "stock_level.updated",

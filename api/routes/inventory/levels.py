@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Query
 
-from api.dependencies import Config, Cursor, Cursors, Limit, ObjectIdPath, Paging
+from api.dependencies import Config, Cursor, Cursors, Limit, ObjectIdPath, Paging, RequiredIfMatch
 from api.routes.inventory.keepers import StockKeeper
 from api.routing import make_router, refuses
 from api.schemas.base import Id, Moment
@@ -13,6 +13,7 @@ from models.inventory.purchasing import ReorderSuggestion
 from models.inventory.reports import AsOf, LevelExplanation, LevelRead, MovementRead, PastLevel, Valuation, VariantStock
 from models.inventory.stock import MovementKind
 from services.ecommerce.stock_items import StockItemService
+from services.errors import PreconditionError, PreconditionRequiredError
 from services.heavy import OverloadedError
 from services.inventory.books import LevelNotFoundError, StockLimitError
 from services.inventory.history import HistoryService
@@ -58,10 +59,12 @@ async def get_stock_level(level_id: ObjectIdPath, viewer: StockKeeper) -> LevelR
     return await LevelService.get_level(level_id, viewer=viewer)
 
 
-@router.patch("/levels/{level_id}", responses=refuses(LevelNotFoundError))
-async def update_stock_level(level_id: ObjectIdPath, body: LevelUpdate, viewer: StockKeeper) -> LevelRead:
-    """Set when the level is low, when it is ordered again and how much."""
-    return await LevelService.update_level(level_id, body, viewer=viewer)
+@router.patch("/levels/{level_id}", responses=refuses(LevelNotFoundError, PreconditionError, PreconditionRequiredError))
+async def update_stock_level(
+    level_id: ObjectIdPath, body: LevelUpdate, viewer: StockKeeper, revision: RequiredIfMatch
+) -> LevelRead:
+    """Set when the level is low, when it is ordered again and how much. `If-Match` names its `revision`."""
+    return await LevelService.update_level(level_id, body, viewer=viewer, revision=revision)
 
 
 @router.get("/levels/{level_id}/explanation", responses=refuses(LevelNotFoundError, OverloadedError))

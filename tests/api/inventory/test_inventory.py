@@ -135,11 +135,27 @@ class TestWarehouse:
             assert (await client.get(f"{API}/as-of?moment={moment}", headers=headers)).status_code == 422, moment
         assert await StockMovement.count_rows({}) == 1
 
+    async def test_thresholds_are_edited_by_who_read_the_present_ones(self, client: httpx2.AsyncClient, as_role: SignIn) -> None:
+        headers = await as_role(Role.MANAGER)
+        level = await stock(a_variant(), 2)
+        url = f"{API}/levels/{level.id}"
+        revision = (await client.get(url, headers=headers)).json()["revision"]
+
+        unnamed = await client.patch(url, json={"low_stock_threshold": 1}, headers=headers)
+        named = {**headers, "If-Match": f'"{revision}"'}
+        first = await client.patch(url, json={"low_stock_threshold": 1}, headers=named)
+        stale = await client.patch(url, json={"low_stock_threshold": 9}, headers=named)
+
+        assert (unnamed.status_code, first.status_code, stale.status_code) == (428, 200, 412)
+        assert (first.json()["revision"], first.json()["is_low"]) == (revision + 1, False)
+        assert (await client.get(url, headers=headers)).json() == first.json()
+
     async def test_s3_nobody_below_a_manager_sees_or_moves_stock(self, client: httpx2.AsyncClient, as_role: SignIn) -> None:
         level = await stock(a_variant(), 2)
         for headers, status in (({}, 401), (await as_role(Role.VENDOR), 403), (await as_role(Role.EDITOR), 403)):
             assert (await client.get(f"{API}/levels", headers=headers)).status_code == status
-            answer = await client.patch(f"{API}/levels/{level.id}", json={"low_stock_threshold": 0}, headers=headers)
+            any_revision = {**headers, "If-Match": "*"}
+            answer = await client.patch(f"{API}/levels/{level.id}", json={"low_stock_threshold": 0}, headers=any_revision)
             assert answer.status_code == status
         row = await StockLevel.find_row({"_id": level.id})
         assert row is not None

@@ -1,5 +1,6 @@
 """Corrections by hand, levels as staff see them, what to order."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -214,12 +215,33 @@ class TestLevels:
 
     async def test_threshold_decides_what_is_low(self) -> None:
         mug, viewer = await stock(a_variant(), 10), await keeper()
-        raised = await LevelService.update_level(mug.id, LevelChanges(low_stock_threshold=10), viewer=viewer)
-        lowered = await LevelService.update_level(mug.id, LevelChanges(low_stock_threshold=9), viewer=viewer)
+        raised = await LevelService.update_level(mug.id, LevelChanges(low_stock_threshold=10), viewer=viewer, revision=1)
+        await correct(mug, -1, viewer=viewer)
+        lowered = await LevelService.update_level(mug.id, LevelChanges(low_stock_threshold=8), viewer=viewer, revision=2)
 
-        assert (raised.is_low, lowered.is_low, lowered.on_hand) == (True, False, 10)
+        assert (raised.is_low, lowered.is_low, lowered.on_hand) == (True, False, 9)
+        assert (raised.revision, lowered.revision) == (2, 3)  # what moves the stock is no edit
         with pytest.raises(LevelNotFoundError):
-            await LevelService.update_level(PydanticObjectId(), LevelChanges(reorder_point=3), viewer=viewer)
+            await LevelService.update_level(PydanticObjectId(), LevelChanges(reorder_point=3), viewer=viewer, revision=None)
+
+    async def test_of_editors_who_read_the_same_one_wins(self) -> None:
+        mug, viewer = await stock(a_variant(), 10), await keeper()
+
+        async def edit(threshold: int) -> int | None:
+            try:
+                await LevelService.update_level(
+                    mug.id, LevelChanges(low_stock_threshold=threshold), viewer=viewer, revision=mug.revision
+                )
+            except PreconditionError:
+                return None
+            return threshold
+
+        (won,) = [done for done in await asyncio.gather(*(edit(100 + number) for number in range(50))) if done is not None]
+
+        row = await StockLevel.find_row({"_id": mug.id})
+        assert row is not None
+        assert (row["low_stock_threshold"], row["revision"]) == (won, 2)
+        assert await AuditEntry.count_rows({"action": "stock_level.updated"}) == 1
 
     async def test_variant_everywhere(self, commands: CommandLog) -> None:
         viewer, product = await keeper(), await create_product()
