@@ -151,7 +151,7 @@ class TestLike:
             "find likes",
             "insert likes",
             "findAndModify posts",
-            "insert events",
+            "bulkWrite 1",
             "commitTransaction 1",
         ]
 
@@ -309,7 +309,7 @@ class TestFollow:
             "insert follows",
             "findAndModify users",
             "findAndModify users",
-            "insert events",
+            "bulkWrite 1",
             "commitTransaction 1",
         ]
 
