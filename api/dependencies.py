@@ -11,11 +11,13 @@ from typing import Annotated, Any
 from beanie import PydanticObjectId
 from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.models import Dependant
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator
 
 from api.conditional import named_revision, required_revision
 from models.base import UtcDatetime
+from models.database import Session
 from services.errors import UnauthenticatedError
+from services.idempotency import Answer, Operation
 from services.pagination import MAX_LIMIT, CursorCodec, PageRequest
 from services.payments.gateways import Gateways
 from services.payments.listeners import PaymentListener
@@ -96,8 +98,19 @@ async def _listener(request: Request) -> PaymentListener:
 
 
 async def _operation_key(request: Request) -> str:
-    key: str = request.state.operation_key
+    key: str = request.state.operation.key
     return key
+
+
+async def _keep_answer(request: Request) -> Callable[[Session, BaseModel], Awaitable[None]]:
+    operation: Operation = request.state.operation
+    status = request.scope["route"].status_code
+
+    async def keep(session: Session, answer: BaseModel) -> None:
+        body = answer.model_dump_json(by_alias=True).encode()
+        await operation.keep(Answer(status, {"content-type": "application/json"}, body), session=session)
+
+    return keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +148,8 @@ ListenerOf = Annotated[PaymentListener, Depends(_listener)]
 """Who is told when a payment or a refund moves."""
 OperationKey = Annotated[str, Depends(_operation_key)]
 """What a handler marked with `outside_transaction` keeps its effects under."""
+KeepAnswer = Annotated[Callable[[Session, BaseModel], Awaitable[None]], Depends(_keep_answer)]
+"""Stores what such a handler is going to answer in the transaction that turned out to be the whole of its work."""
 ThisReader = Annotated[Reader, Depends(_reader)]
 ProductVisitOf = Annotated[Visit, Depends(_product_visit)]
 Paging = Annotated[PageRequest, Depends(_page)]

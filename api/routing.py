@@ -13,7 +13,7 @@ from starlette.responses import Response
 from api.dependencies import Guard, guards_of
 from api.errors import PROBLEM_JSON, problem_for, status_of
 from services.errors import AppError, RuleViolatedError, UnprocessableError
-from services.idempotency import Answer, IdempotencyService, KeyedRequest
+from services.idempotency import Answer, IdempotencyService, KeyedRequest, Operation
 
 API_PREFIX = "/api/v1"
 
@@ -118,8 +118,8 @@ async def _answer_outside(request: Request, key: str | None, body: bytes, handle
     if key is None:
         raise IdempotencyKeyRequiredError
 
-    async def work(operation_key: str) -> Answer:
-        request.state.operation_key = operation_key
+    async def work(operation: Operation) -> Answer:
+        request.state.operation = operation
         try:
             return _to_answer(await handle(request))
         except AppError as error:

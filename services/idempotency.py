@@ -84,6 +84,23 @@ class Claim:
     claim_id: PydanticObjectId
 
 
+@dataclass(slots=True)
+class Operation:
+    """A request that is no single transaction. `key`, a digest of caller, path and key, is what it keeps its effects under."""
+
+    claim: Claim
+    kept: Answer | None = None
+
+    @property
+    def key(self) -> str:
+        return self.claim.scope
+
+    async def keep(self, answer: Answer, *, session: Session) -> None:
+        """Store the answer in the transaction that turned out to be the whole of it. Raises IdempotencyInProgressError."""
+        await IdempotencyService.settle(self.claim, answer, session=session)
+        self.kept = answer
+
+
 class IdempotencyService:
     @staticmethod
     async def run(
@@ -116,23 +133,24 @@ class IdempotencyService:
 
     @staticmethod
     async def run_outside(
-        request: KeyedRequest, *, work: Callable[[str], Awaitable[Answer]], secret: bytes, now: datetime | None = None
+        request: KeyedRequest, *, work: Callable[[Operation], Awaitable[Answer]], secret: bytes, now: datetime | None = None
     ) -> Answer:
-        """As `run`, for work that speaks to the outside and so cannot be one transaction.
+        """As `run`, for work that may speak to the outside and so cannot be one transaction.
 
-        `work` is handed a digest of caller, path and key, under which it keeps whatever it does: run again after a crash, or at
-        once by a twin that took over a slow claim, it finds what it did and goes on from there. An answer below 500 is stored
-        when `work` returns it; an exception gives the key back. Raises as `run`.
+        `work` is handed the operation, under whose key it keeps whatever it does: run again after a crash, or at once by a twin
+        that took over a slow claim, it finds what it did and goes on from there. An answer below 500 is stored when `work`
+        returns it, unless it was kept before; an exception gives the key back. Raises as `run`.
         """
         claimed = await IdempotencyService.claim(request, secret=secret, now=now)
         if isinstance(claimed, Answer):
             return claimed
+        operation = Operation(claimed)
         try:
-            answer = await work(claimed.scope)
+            answer = await work(operation)
             if answer.status >= 500:
                 await IdempotencyService.release(claimed)
-                return answer
-            await run_transaction(partial(_settle, claimed, answer))
+            elif answer != operation.kept:  # what an attempt kept that came to nothing is another answer
+                await run_transaction(partial(_settle, claimed, answer))
         except BaseException:
             await IdempotencyService.release(claimed)
             raise

@@ -1,6 +1,5 @@
 """Carts: what is put into them and taken out, and how a guest's becomes a person's."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -267,35 +266,23 @@ class CartService:
 
     @staticmethod
     async def take_out(cart: Cart, *, session: Session, now: datetime) -> None:
-        """Remove what was ordered, the lines and quantities of `cart` as it was read, within the order's transaction.
+        """Empty the cart of an order, in its transaction, if it still is as it was read; else that one starts again.
 
-        What its owner put in since stays, also when the cart was merged into another one meanwhile. A cart that was called
-        abandoned counts as recovered. One command where nobody changed the cart since it was read, else three; raises the error
-        that starts the transaction again when somebody changes it at this very moment.
+        A cart that was called abandoned counts as recovered. One late write.
         """
-        if not await _take_out(cart, cart, session=session, now=now):
-            current = await _present_cart(cart, session=session)
-            if current is not None and not await _take_out(current, cart, session=session, now=now):
-                raise start_again("the cart was changed by another transaction")
-
-
-async def _take_out(current: Cart, ordered: Cart, *, session: Session, now: datetime) -> bool:
-    """False, and nothing done, when `current` is not how the cart is."""
-    lines = _without(current.lines, ordered.lines)
-    fields = {
-        "lines": [line.model_dump() for line in lines],
-        "coupon_codes": [code for code in current.coupon_codes if lines and code not in ordered.coupon_codes],
-        "active_at": now,
-        "idle_since": now if lines else None,
-        "abandoned_at": None,
-        "abandonment_id": None,
-    }
-    query = {"_id": current.id, "revision": current.revision}
-    if not await Cart.change_row(query, {"$set": fields, "$inc": {"revision": 1}}, session=session):
-        return False
-    if current.abandonment_id is not None:
-        await _recover(current, current.abandonment_id, session=session, now=now)
-    return True
+        fields = {
+            "lines": [],
+            "coupon_codes": [],
+            "active_at": now,
+            "idle_since": None,
+            "abandoned_at": None,
+            "abandonment_id": None,
+        }
+        as_read = {"_id": cart.id, "revision": cart.revision}
+        overtaken = start_again("the cart was changed by another transaction")
+        await Cart.change_later(as_read, {"$set": fields, "$inc": {"revision": 1}}, session=session, unmet=overtaken)
+        if cart.abandonment_id is not None:
+            await _recover(cart, cart.abandonment_id, session=session, now=now)
 
 
 _COUPON_WINDOW_SECONDS = 600
@@ -370,23 +357,6 @@ async def _require_usable(holder: CartHolder, draft: CartDraft, code: str, *, se
     for problem in priced.problems:
         if problem.code == code:
             raise COUPON_ERRORS[problem.reason](problem.code, problem.detail)
-
-
-async def _present_cart(cart: Cart, *, session: Session) -> Cart | None:
-    """The cart as it now is, or the one it was merged into; None when it is gone."""
-    row = await Cart.find_row({"_id": cart.id}, session=session)
-    if row is not None and row["merged_into"] is not None:
-        row = await Cart.find_row({"_id": row["merged_into"]}, session=session)
-    return None if row is None else Cart.from_row(row)
-
-
-def _without(lines: Sequence[CartLine], ordered: Sequence[CartLine]) -> list[CartLine]:
-    quantities = {line.variant_id: line.quantity for line in ordered}
-    return [
-        line.model_copy(update={"quantity": left})
-        for line in lines
-        if (left := line.quantity - quantities.get(line.variant_id, 0)) > 0
-    ]
 
 
 async def _recover(cart: Cart, abandonment_id: PydanticObjectId, *, session: Session, now: datetime) -> None:

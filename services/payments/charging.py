@@ -9,12 +9,13 @@ from models.base import now as present
 from models.database import Session, run_transaction
 from models.fraud import FraudAction, FraudReview
 from models.payments import Payment, PaymentState, TransactionKind
-from services.payments.exchanges import exchange
+from services.payments.exchanges import Exchange, exchange
 from services.payments.fraud import FraudService
 from services.payments.gateways import Gateways
 from services.payments.listeners import PaymentListener
+from services.payments.offline import OFFLINE, PROMISED
 from services.payments.port import Charge, Outcome, Remembered
-from services.payments.settlement import NO_ANSWER, announce, next_check, settle_payment
+from services.payments.settlement import NO_ANSWER, announce, as_said, next_check, record_payment_event, settle_payment
 from services.settings import Settings
 
 MAX_SENT = 3  # times a charge is sent that the gateway, asked in between, never heard of
@@ -61,6 +62,26 @@ async def admit(
 
     queue = [name for name in (payment.customer_key, payment.client_address) if name]
     return await run_transaction(decide, hot=[payment.id, *queue])
+
+
+async def begin_charge(payment: Payment, *, session: Session, settings: Settings, now: datetime) -> Payment:
+    """Write a new payment down, by late writes, in the transaction of what it pays for; the payment as it then is.
+
+    Where the fraud rules let it pass it is `processing`, to be sent by whoever began it once that is committed, or `authorised`
+    where nobody has to be asked. Where they do not it stays `created`: `admit` sees to that.
+    """
+    verdict = await FraudService.check(payment, session=session, now=now)
+    if verdict.action is not FraudAction.ALLOW:
+        return await payment.store_later(session=session)
+    admitted: Payment = payment.model_copy(update={**sent(settings, now), "sent_count": 1})
+    if payment.gateway != OFFLINE:
+        return await admitted.store_later(session=session)
+    spoken = Exchange(TransactionKind.CHARGE, PROMISED, payment.amount)
+    promised = as_said(admitted, spoken, now)
+    await promised.store_later(session=session)
+    await spoken.entry(promised).store_later(session=session)
+    await record_payment_event(promised, session=session)
+    return promised
 
 
 def sent(settings: Settings, now: datetime) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from models.database import Session
 from models.fraud import FraudAction, FraudCondition, FraudField, FraudOperator, FraudRule
 from models.money import decimal_text
 from models.payments import Payment, PaymentState
+from services.cache import Cache
 
 MAX_RULES = 200
 MAX_COUNT = 1000  # how far declines and payments are counted
@@ -57,6 +58,19 @@ def default_rules() -> list[FraudRule]:
     ]
 
 
+_rules: Cache[str, list[FraudRule]] = Cache("fraud_rules", ttl=2, size=1)
+
+
+def forget_rules() -> None:
+    """For after a rule was made, changed or removed."""
+    _rules.invalidate()
+
+
+async def _load() -> list[FraudRule]:
+    rows = await FraudRule.find_rows({}, sort=[("priority", 1), ("_id", 1)], limit=MAX_RULES)
+    return [FraudRule.from_row(row) for row in rows] or default_rules()
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What the rules say, and which of them said it; nothing when none fits."""
@@ -78,11 +92,12 @@ class _Case:
 class FraudService:
     @staticmethod
     async def check(payment: Payment, *, session: Session, now: datetime) -> Verdict:
-        """The verdict of the first rule that fits, lowest priority first."""
-        rows = await FraudRule.find_rows({}, sort=[("priority", 1), ("_id", 1)], limit=MAX_RULES, session=session)
-        rules = [FraudRule.from_row(row) for row in rows] or default_rules()
+        """The verdict of the first rule that fits, lowest priority first.
+
+        The rules themselves are held for two seconds: so long may another process ask by those of before.
+        """
         case = _Case(payment, now, session)
-        for rule in rules:
+        for rule in await _rules.get_or_load("all", _load):
             if rule.enabled and await _fits(rule.conditions, case):
                 return Verdict(rule.action, rule.name)
         return Verdict()

@@ -19,6 +19,7 @@ from services.payments.port import (
 )
 
 OFFLINE = "offline"
+PROMISED = GatewayResult(Outcome.SUCCEEDED, GatewayState.AUTHORISED)
 IMPORTED = "import"
 
 
@@ -28,7 +29,7 @@ class OfflineGateway:
     name = OFFLINE
 
     async def charge(self, charge: Charge) -> GatewayResult:
-        return GatewayResult(Outcome.SUCCEEDED, GatewayState.AUTHORISED)
+        return PROMISED
 
     async def capture(self, payment: Remembered, amount: Money, *, key: str) -> GatewayResult:
         return GatewayResult(Outcome.SUCCEEDED, GatewayState.CAPTURED, captured=amount.amount)

@@ -15,7 +15,7 @@ from models.database import Session, start_again
 from models.money import Money
 from models.payments import Payment, PaymentOperation, PaymentState
 from services.errors import RuleViolatedError, UnprocessableError
-from services.payments.charging import admit, ask_about_charge, send_charge
+from services.payments.charging import admit, ask_about_charge, begin_charge, send_charge
 from services.payments.gateways import Gateways
 from services.payments.listeners import PaymentListener
 from services.payments.operations import (
@@ -93,6 +93,30 @@ class PaymentService:
         if (kept.subject, kept.amount, kept.gateway) != (subject, amount, gateway):
             raise PaymentKeyReusedError
         return kept
+
+    @staticmethod
+    async def begin(session: Session, payment: Payment, *, settings: Settings, now: datetime) -> Payment:
+        """Write a payment down that is made with what it pays for, and ask the fraud rules at once; the payment as it then is.
+
+        `processing`: the caller hands it to `send` after the commit, or whoever finds it to `execute`. `authorised`: nobody has
+        to be asked, and the owner of its subject, who is not told, looks at it. `created`: `execute` it.
+        Raises NothingToPayError.
+        """
+        if payment.amount.amount <= 0:
+            raise NothingToPayError
+        return await begin_charge(payment, session=session, settings=settings, now=now)
+
+    @staticmethod
+    async def send(
+        payment: Payment,
+        *,
+        gateways: Gateways,
+        listener: PaymentListener,
+        now: datetime | None = None,
+        hot: Sequence[Hashable] = (),
+    ) -> Payment:
+        """Charge a payment that this caller began, and that is `processing` since; as `execute` otherwise."""
+        return await send_charge(payment, gateways=gateways, listener=listener, now=now, hot=hot)
 
     @staticmethod
     async def execute(

@@ -113,15 +113,16 @@ async def settle_payment(
     async def settle(session: Session) -> Settled:
         if event is not None:
             await event.store(session=session)
-        await spoken.entry(payment).store(session=session)
+        await spoken.entry(payment).store_later(session=session)
         if state is None:
             return Settled(await _note_open_outcome(payment, spoken, session), has_moved=False)
         current = await load_payment(payment.id, session=session)
         if current.state not in SETTLES_FROM[state] or current.asked_at is None:
             return Settled(current, has_moved=False)
         facts = {**_facts(payment, spoken, state, now), "updated_at": present()}
-        if not await Payment.change_row({"_id": payment.id, "state": current.state}, {"$set": facts}, session=session):
-            raise start_again("the payment was moved meanwhile")
+        as_read = {"_id": payment.id, "state": current.state}
+        overtaken = start_again("the payment was moved meanwhile")
+        await Payment.change_later(as_read, {"$set": facts}, session=session, unmet=overtaken)
         moved = current.model_copy(update=facts)
         await announce(moved, session=session, listener=listener)
         return Settled(moved, has_moved=True)
@@ -133,6 +134,12 @@ async def announce(
     payment: Payment, *, session: Session, listener: PaymentListener, actor_id: PydanticObjectId | None = None
 ) -> None:
     """Record the event of the state a payment has just reached and tell the listener. In the transaction of the move."""
+    await record_payment_event(payment, session=session, actor_id=actor_id)
+    await listener.payment_changed(session, payment)
+
+
+async def record_payment_event(payment: Payment, *, session: Session, actor_id: PydanticObjectId | None = None) -> None:
+    """The event of the state a payment has just reached, if that is one to tell of."""
     kind = _EVENTS.get(payment.state)
     if kind is not None:
         money = payment.amount
@@ -140,7 +147,6 @@ async def announce(
             money = money.model_copy(update={"amount": payment.captured})
         payload = {"subject": payment.subject, "amount": money.amount, "currency": money.currency, "code": payment.failure_code}
         await EventService.record(session, kind, f"payment:{payment.id}", actor_id=actor_id, payload=payload)
-    await listener.payment_changed(session, payment)
 
 
 async def settle_refund(
@@ -163,7 +169,7 @@ async def settle_refund(
     async def settle(session: Session) -> Refund:
         if event is not None:
             await event.store(session=session)
-        await spoken.entry(payment).store(session=session)
+        await spoken.entry(payment).store_later(session=session)
         if reached is None:
             noted = await Refund.change({"_id": refund.id}, {"$set": known}, session=session) if known else None
             return noted or await load_refund(refund.id, session=session)
@@ -203,6 +209,14 @@ def _state_said(spoken: Exchange) -> PaymentState | None:
     if result.state is not None:
         return _REACHED.get(result.state)
     return PaymentState.FAILED if result.outcome is Outcome.DECLINED else None
+
+
+def as_said(payment: Payment, spoken: Exchange, now: datetime) -> Payment:
+    """A payment as the answer leaves it, before anything is written. Only for an answer that tells a state."""
+    state = _state_said(spoken)
+    assert state is not None
+    said: Payment = payment.model_copy(update=dict(_facts(payment, spoken, state, now)))
+    return said
 
 
 def _facts(payment: Payment, spoken: Exchange, state: PaymentState, now: datetime) -> Mapping[str, Any]:

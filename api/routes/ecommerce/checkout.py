@@ -1,7 +1,7 @@
 """Checkout: from a cart to a paid order in one request."""
 
 from api.carts import CartHolderOf
-from api.dependencies import Client, Config, GatewaysOf, OperationKey
+from api.dependencies import Client, Config, GatewaysOf, KeepAnswer, OperationKey
 from api.routing import make_router, outside_transaction, refuses
 from api.schemas.orders import CheckoutCreate
 from services.ecommerce.addresses import AddressNotFoundError
@@ -49,6 +49,7 @@ async def checkout(
     settings: Config,
     gateways: GatewaysOf,
     key: OperationKey,
+    keep: KeepAnswer,
 ) -> CheckedOut:
     """Order what lies in the cart and pay for it: all of it or nothing. The same `Idempotency-Key` is the same order.
 
@@ -56,5 +57,5 @@ async def checkout(
     `payment_status` is `pending`: read it again, do not pay again.
     """
     return await CheckoutService.checkout(
-        body, holder=holder, key=key, gateways=gateways, settings=settings, client_address=client.address
+        body, holder=holder, key=key, gateways=gateways, settings=settings, client_address=client.address, keep=keep
     )

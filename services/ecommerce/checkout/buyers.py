@@ -88,7 +88,7 @@ def guest_account(email: str | None) -> Account:
     return Account(None, normalize_email(email).written)
 
 
-async def buyer_of(viewer: Viewer | None, account: Account, *, settings: Settings, session: Session) -> Buyer:
+async def buyer_of(viewer: Viewer | None, account: Account, *, settings: Settings, session: Session | None = None) -> Buyer:
     """Who is signed in, with the commerce profile that may be made for it, or a guest. One command for who has one."""
     if viewer is None:
         assert account.email is not None

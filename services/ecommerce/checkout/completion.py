@@ -1,5 +1,7 @@
 """From a cart to a paid order, and from an unpaid order to a paid one. Gateways are called between transactions, never in one."""
 
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -14,7 +16,7 @@ from models.ecommerce.carts import Cart
 from models.ecommerce.orders import Order, OrderRead, OrderStatus, PaymentMethod, PaymentStatus
 from models.payments import Payment, PaymentState
 from services.ecommerce.carts import CartHolder, CartService
-from services.ecommerce.checkout.buyers import Account, account_of, buyer_of, guest_account
+from services.ecommerce.checkout.buyers import account_of, buyer_of, guest_account
 from services.ecommerce.checkout.placement import (
     Basket,
     CartChangedError,
@@ -80,6 +82,10 @@ class CheckedOut(BaseModel):
     )
 
 
+KeepAnswer = Callable[[Session, CheckedOut], Awaitable[None]]
+"""Stores the answer to a request in the transaction of its effect."""
+
+
 class CheckoutService:
     @staticmethod
     async def checkout(
@@ -90,32 +96,34 @@ class CheckoutService:
         gateways: Gateways,
         settings: Settings,
         client_address: str | None = None,
+        keep: KeepAnswer | None = None,
         now: datetime | None = None,
     ) -> CheckedOut:
         """Order what lies in the cart, and pay for it: all of it or nothing. The same `key` is the same order.
 
-        Raises what `place` raises, CartEmptyError, CartChangedError, UnknownGatewayError, UnknownMethodError, and
-        PaymentDeclinedError, after which there is no order to speak of. An outcome that is not known yet is no error.
+        What nobody outside has to be asked about is one transaction, in which `keep` is handed the answer. Raises what `place`
+        raises, CartEmptyError, CartChangedError, UnknownGatewayError, UnknownMethodError, and PaymentDeclinedError, after which
+        there is no order to speak of. An outcome that is not known yet is no error.
         """
-        placed = await find_placed(key)
-        if placed is None:
-            try:
-                placed = await _place_cart(draft, holder, key, gateways, settings, now=now)
-            except AppError:
-                # What is missing may be what a twin of this request has taken meanwhile: its order is this one's, too.
-                placed = await find_placed(key)
-                if placed is None:
-                    raise
-        if placed.payment is not None:
-            await _execute(
-                placed.payment, placed.order, gateways=gateways, settings=settings, client_address=client_address, now=now
-            )
-        row = await _reload(placed.order.id)
-        is_guest = row["guest_token_hash"] is not None
-        return CheckedOut(
-            order=to_order_read(row),
-            guest_token=guest_order_token(placed.order.id, settings=settings) if is_guest else None,
-        )
+        checkout = _Checkout(draft, holder, key, gateways, settings, client_address, keep, to_milliseconds(now or present()))
+        try:
+            placed = await checkout.place()
+        except AppError:
+            # What is missing may be what an earlier request of this key, or a twin, has taken: its order is this one's, too.
+            earlier = await find_placed(key)
+            if earlier is None:
+                raise
+            placed = earlier
+        order, payment = placed.order, placed.payment
+        if payment is None or payment.state is PaymentState.AUTHORISED:
+            return _checked_out(order.row(), settings)
+        if placed.is_new and payment.state is PaymentState.PROCESSING:
+            listener = OrderSettlement(settings)
+            settled = await PaymentService.send(payment, gateways=gateways, listener=listener, now=now, hot=variants_of(order))
+            _require_accepted(settled)
+        else:
+            await _execute(payment, order, gateways=gateways, settings=settings, client_address=client_address, now=now)
+        return _checked_out(await _reload(order.id), settings)
 
     @staticmethod
     async def pay_order(
@@ -142,38 +150,53 @@ class CheckoutService:
         return to_order_read(await _reload(order_id))
 
 
-async def _place_cart(
-    draft: CheckoutDraft, holder: CartHolder, key: str, gateways: Gateways, settings: Settings, *, now: datetime | None
-) -> Placed:
-    """Place the order of what lies in the cart; a twin of this request that was faster placed it for both."""
-    moment = to_milliseconds(now or present())
-    is_free = draft.payment_method is PaymentMethod.NONE  # or so the buyer believes: `place` knows
-    gateway = None if is_free else gateways.choose(draft.payment_method.value, draft.gateway)
-    if holder.viewer is not None and holder.guest is not None:
-        revision = await CartService.join_guest(holder, settings=settings, revision=draft.cart_revision, now=moment)
-        draft = draft.model_copy(update={"cart_revision": revision})
-    cart = await CartService.find_for_checkout(holder, now=moment)
-    account = guest_account(draft.email) if holder.viewer is None else await account_of(holder.viewer.user_id)
-    number = await SequenceService.next_number(ORDER_PREFIX, now=moment)
-    ticket = Ticket(key=key, number=number, terms=draft, gateway=gateway, source="shop", now=moment)
-    work = partial(_place, ticket, draft, account, holder, settings)
-    try:
-        return await run_transaction(work, hot=[f"cart {holder.owner}", *(line.variant_id for line in cart.lines)])
-    except DuplicateKeyError as error:
-        placed = await find_placed(key)
-        if duplicate_index(error) != _PLACEMENT_INDEX or placed is None:
-            raise
-        return placed
+@dataclass
+class _Checkout:
+    """One attempt to place the order of what lies in a cart."""
 
+    draft: CheckoutDraft
+    holder: CartHolder
+    key: str
+    gateways: Gateways
+    settings: Settings
+    client_address: str | None
+    keep: KeepAnswer | None
+    now: datetime
 
-async def _place(
-    ticket: Ticket, draft: CheckoutDraft, account: Account, holder: CartHolder, settings: Settings, session: Session
-) -> Placed:
-    cart = await CartService.find_for_checkout(holder, session=session, now=ticket.now)
-    if draft.cart_revision is not None and draft.cart_revision != cart.revision:
-        raise CartChangedError(cart.revision)
-    buyer = await buyer_of(holder.viewer, account, settings=settings, session=session)
-    return await place(ticket, _basket(cart), buyer, settings=settings, session=session)
+    async def place(self) -> Placed:
+        """The order, as this request placed it, or a twin of it that was faster."""
+        draft, holder = self.draft, self.holder
+        is_free = draft.payment_method is PaymentMethod.NONE  # or so the buyer believes: `place` knows
+        gateway = None if is_free else self.gateways.choose(draft.payment_method.value, draft.gateway)
+        if holder.viewer is not None and holder.guest is not None:
+            revision = await CartService.join_guest(holder, settings=self.settings, revision=draft.cart_revision, now=self.now)
+            self.draft = draft = draft.model_copy(update={"cart_revision": revision})
+        cart = await CartService.find_for_checkout(holder, now=self.now)
+        account = guest_account(draft.email) if holder.viewer is None else await account_of(holder.viewer.user_id)
+        buyer = await buyer_of(holder.viewer, account, settings=self.settings)
+        number = await SequenceService.next_number(ORDER_PREFIX, now=self.now)
+        ticket = Ticket(self.key, number, draft, gateway, "shop", self.now, self.client_address)
+        # The cart, its stock, and what the fraud rules count: who shares one of these queues here.
+        hot = [f"cart {holder.owner}", *(line.variant_id for line in cart.lines), buyer.key, self.client_address]
+        carts: list[Cart] = [cart]  # as it was read: is it another one by now, the transaction finds out and starts again
+
+        async def work(session: Session) -> Placed:
+            known = carts.pop() if carts else await CartService.find_for_checkout(holder, session=session, now=self.now)
+            if draft.cart_revision is not None and draft.cart_revision != known.revision:
+                raise CartChangedError(known.revision)
+            placed = await place(ticket, _basket(known), buyer, settings=self.settings, session=session)
+            is_settled = placed.payment is None or placed.payment.state is PaymentState.AUTHORISED
+            if is_settled and self.keep is not None:
+                await self.keep(session, _checked_out(placed.order.row(), self.settings))
+            return placed
+
+        try:
+            return await run_transaction(work, hot=[name for name in hot if name])
+        except DuplicateKeyError as error:
+            placed = await find_placed(self.key)
+            if duplicate_index(error) != _PLACEMENT_INDEX or placed is None:
+                raise
+            return placed
 
 
 def _basket(cart: Cart) -> Basket:
@@ -248,8 +271,19 @@ async def _execute(
         # A success takes the stock, a failure gives it back.
         hot=variants_of(order) if order is not None else (),
     )
-    if settled.state in _OVER:
-        raise PaymentDeclinedError(settled)
+    _require_accepted(settled)
+
+
+def _require_accepted(payment: Payment) -> None:
+    """Raises PaymentDeclinedError."""
+    if payment.state in _OVER:
+        raise PaymentDeclinedError(payment)
+
+
+def _checked_out(row: Mapping[str, Any], settings: Settings) -> CheckedOut:
+    is_guest = row["guest_token_hash"] is not None
+    token = guest_order_token(row["_id"], settings=settings) if is_guest else None
+    return CheckedOut(order=to_order_read(row), guest_token=token)
 
 
 async def _reload(order_id: PydanticObjectId) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from models.ecommerce.carts import Cart
 from models.ecommerce.orders import Order, OrderLine, OrderStatus, PaymentMethod, PaymentStatus
 from models.ecommerce.pricing import Quote
 from models.money import Money
-from models.payments import Payment
+from models.payments import Payment, PaymentState
 from services.ecommerce.carts import CartService, NotForSaleError
 from services.ecommerce.catalog.purchasable import Purchasable, PurchasableService
 from services.ecommerce.checkout.buyers import AddressNeededError, Buyer, addresses_of
@@ -20,7 +20,7 @@ from services.ecommerce.coupons import CouponService
 from services.ecommerce.orders.effects import count_purchase, order_owner, wanted_of
 from services.ecommerce.orders.reading import guest_order_token, guest_token_hash
 from services.ecommerce.orders.settlement import checkout_payment_key
-from services.ecommerce.orders.transitions import SYSTEM_MOVER, change_order, record_step
+from services.ecommerce.orders.transitions import SYSTEM_MOVER, record_step
 from services.ecommerce.pieces import Piece, is_shipped
 from services.ecommerce.pricing import PricingRequest, PricingService
 from services.errors import ConflictError, RuleViolatedError
@@ -89,14 +89,16 @@ class Ticket:
     gateway: str | None  # None: it is paid later on, by a request of its own
     source: str
     now: datetime
+    client_address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The order, and the payment that was written down with it."""
+    """The order, and the payment that was written down with it. `is_new` for who placed it just now."""
 
     order: Order
     payment: Payment | None
+    is_new: bool = False
 
 
 async def find_placed(key: str, *, session: Session | None = None) -> Placed | None:
@@ -139,33 +141,45 @@ async def place(ticket: Ticket, basket: Basket, buyer: Buyer, *, settings: Setti
     order = _order(ticket, basket, buyer, quote, things, settings=settings).model_copy(
         update={"shipping_address": addresses.shipping, "billing_address": addresses.billing}
     )
-    backorders = frozenset(id for id, thing in things.items() if thing.allow_backorder)
-    wanted = wanted_of(order.lines, backorders)
-    if wanted and order.is_stock_taken:
-        await ReservationService.sell(order_owner(order.id), wanted, session=session, now=ticket.now)
-    elif wanted:
-        await ReservationService.reserve(
-            order_owner(order.id), wanted, expires_at=order.expires_at, session=session, now=ticket.now
-        )
-    await CouponService.redeem(order.id, order.discounts, customer_key=buyer.key, session=session, now=ticket.now)
-    order = await _write(order, buyer, settings=settings, session=session, now=ticket.now)
     payment = None
     if total and ticket.gateway is not None:
-        payment = await PaymentService.create(
-            session,
-            subject=order_owner(order.id),
-            key=checkout_payment_key(order.id),
-            amount=total,
-            method=order.payment_method.value,
-            gateway=ticket.gateway,
-            customer_key=buyer.key,
-            token=terms.payment_token,
-            country=request.country,
-            payer_since=buyer.account.since,
-        )
+        payment = _payment(ticket, order, buyer, country=request.country)
+        payment = await PaymentService.begin(session, payment, settings=settings, now=ticket.now)
+        if payment.state is PaymentState.AUTHORISED:
+            # Promised, and nobody has to be asked: what would wait for that is done with it.
+            order = order.model_copy(update={"payment_id": payment.id, "is_stock_taken": True, "expires_at": None})
+    await _take_stock(order, things, session=session, now=ticket.now)
+    await CouponService.redeem(order.id, order.discounts, customer_key=buyer.key, session=session, now=ticket.now)
+    order = await _write(order, buyer, settings=settings, session=session, now=ticket.now)
     if basket.cart is not None:
         await CartService.take_out(basket.cart, session=session, now=ticket.now)
-    return Placed(order, payment)
+    return Placed(order, payment, is_new=True)
+
+
+def _payment(ticket: Ticket, order: Order, buyer: Buyer, *, country: str | None) -> Payment:
+    assert ticket.gateway is not None
+    return Payment(
+        subject=order_owner(order.id),
+        key=checkout_payment_key(order.id),
+        amount=order.totals.total,
+        method=order.payment_method.value,
+        gateway=ticket.gateway,
+        customer_key=buyer.key,
+        client_address=ticket.client_address,
+        token=ticket.terms.payment_token,
+        country=country,
+        payer_since=buyer.account.since,
+    )
+
+
+async def _take_stock(order: Order, things: dict[PydanticObjectId, Purchasable], *, session: Session, now: datetime) -> None:
+    """Sold at once where nothing has to be waited for, else held. Raises OutOfStockError."""
+    backorders = frozenset(id for id, thing in things.items() if thing.allow_backorder)
+    wanted, owner = wanted_of(order.lines, backorders), order_owner(order.id)
+    if wanted and order.is_stock_taken:
+        await ReservationService.sell(owner, wanted, session=session, now=now)
+    elif wanted:
+        await ReservationService.reserve(owner, wanted, expires_at=order.expires_at, session=session, now=now)
 
 
 async def _purchasables(basket: Basket, *, session: Session) -> dict[PydanticObjectId, Purchasable]:
@@ -227,7 +241,6 @@ def _order(
         source=ticket.source,
         customer_notes=terms.customer_notes,
         is_stock_taken=is_free,
-        # What is paid later is held as well, for the moment until its promise to pay has been looked at.
         expires_at=None if is_free else now + timedelta(minutes=settings.reservation_minutes),
         placed_at=now,
         refunded=Money.zero(basket.currency),
@@ -262,21 +275,18 @@ def _lines(quote: Quote, things: dict[PydanticObjectId, Purchasable]) -> list[Or
 
 async def _write(order: Order, buyer: Buyer, *, settings: Settings, session: Session, now: datetime) -> Order:
     """The order with its history and events; one with nothing to pay is confirmed at once."""
-    await order.store(session=session)
     await record_step(order, None, by=buyer.mover, session=session, now=now, payload=_mail_facts(order))
-    if order.totals.total:
-        return order
-    points = await count_purchase(order, order.totals.total, session=session, settings=settings)
-    fields = {
-        "status": OrderStatus.CONFIRMED,
-        "payment_status": PaymentStatus.COMPLETED,
-        "paid_at": now,
-        "is_counted": True,
-        "points_earned": points,
-    }
-    confirmed = await change_order(order, fields, session=session)
-    await record_step(confirmed, OrderStatus.PENDING, by=SYSTEM_MOVER, session=session, now=now, reason="nothing to pay")
-    return confirmed
+    if not order.totals.total:
+        fields = {
+            "status": OrderStatus.CONFIRMED,
+            "payment_status": PaymentStatus.COMPLETED,
+            "paid_at": now,
+            "is_counted": True,
+            "points_earned": await count_purchase(order, order.totals.total, session=session, settings=settings),
+        }
+        order = order.model_copy(update=fields)
+        await record_step(order, OrderStatus.PENDING, by=SYSTEM_MOVER, session=session, now=now, reason="nothing to pay")
+    return await order.store_later(session=session)
 
 
 def _mail_facts(order: Order) -> dict[str, object]:

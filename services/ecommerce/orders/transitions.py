@@ -131,22 +131,22 @@ async def change_order(
 ) -> Order:
     """Set fields of an order as it was read in this transaction, and move its revision. `more` are further operators.
 
-    One command. Overtaken, start again.
+    One late write where it can be. Overtaken, start again.
     """
     as_read = {"_id": order.id, "status": order.status, "revision": order.revision}
     increments = {**(more or {}).get("$inc", {}), "revision": 1}
     changes = {**fields, "updated_at": present()}
     update = {**(more or {}), "$set": changes, "$inc": increments}
+    overtaken = start_again("the order was changed meanwhile")
     if more or not all(_is_plain(name, value) for name, value in fields.items()):
         changed = await Order.change(as_read, update, session=session)
-    elif await Order.change_row(as_read, update, session=session):
-        # Nobody else can have written it since: what it is now need not be read.
-        changed = order.model_copy(update={**changes, "revision": order.revision + 1})
-    else:
-        changed = None
-    if changed is None:
-        raise start_again("the order was changed meanwhile")
-    return changed
+        if changed is None:
+            raise overtaken
+        return changed
+    # Nobody else can write it in between: what it then is need not be read.
+    await Order.change_later(as_read, update, session=session, unmet=overtaken)
+    image: Order = order.model_copy(update={**changes, "revision": order.revision + 1})
+    return image
 
 
 def _is_plain(name: str, value: object) -> bool:

@@ -227,8 +227,7 @@ class TestStatistics:
         assert await book.standing() == (1, 1999, 19)
         assert sent.sent == [
             "find loyalty_entries",
-            "insert loyalty_entries",
-            "update customers",
+            "bulkWrite 1",
             "commitTransaction 1",
         ]
 
