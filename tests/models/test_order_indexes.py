@@ -26,6 +26,7 @@ async def test_every_list_look_up_and_job_is_served(database: Database, settings
     with commands.counting() as sent:
         await OrderService.list_orders(page, viewer=user)
         await OrderService.list_orders(page, viewer=user, status=OrderStatus.PENDING)
+        await OrderService.list_orders(page, viewer=user, customer_id=PydanticObjectId())
         await OrderService.list_orders(page, viewer=clerk)
         await OrderService.list_orders(page, viewer=clerk, status=OrderStatus.PENDING)
         await OrderService.list_orders(page, viewer=clerk, customer_id=PydanticObjectId())
@@ -42,6 +43,8 @@ async def test_every_list_look_up_and_job_is_served(database: Database, settings
     assert found == [
         ("orders", "user_newest"),
         ("orders", "user_status_newest"),
+        ("orders", "user_newest"),  # counted
+        ("orders", "user_newest"),
         ("orders", "_id_"),
         ("orders", "status_newest"),
         ("orders", "customer_newest"),

@@ -253,6 +253,25 @@ class TestReading:
         assert [item.id for item in page.items] == [wanted.id]
         assert foreign.items == []
 
+    async def test_own_list_is_narrowed_by_a_customer_and_never_widened(self, till: Till, commands: CommandLog) -> None:
+        user, customer_id = await create_user(), PydanticObjectId()
+        mine = [await create_order(user_id=user.id, customer_id=customer_id) for _ in range(3)]
+        shipped = await create_order(user_id=user.id, customer_id=customer_id, status=OrderStatus.SHIPPED)
+        await create_order(user_id=user.id)
+        await create_order(customer_id=customer_id)
+
+        with commands.counting() as sent:
+            page = await OrderService.list_orders(PageRequest(2, 2), viewer=viewer_of(user), customer_id=customer_id)
+        by_status = await OrderService.list_orders(
+            PageRequest(), viewer=viewer_of(user), customer_id=customer_id, status=OrderStatus.SHIPPED
+        )
+        none = await OrderService.list_orders(PageRequest(), viewer=viewer_of(user), customer_id=PydanticObjectId())
+
+        assert len(sent) == 2
+        assert ([item.id for item in page.items], page.total_count) == ([mine[1].id, mine[0].id], 4)
+        assert ([item.id for item in by_status.items], by_status.total_count) == ([shipped.id], 1)
+        assert (none.items, none.total_count) == ([], 0)
+
     async def test_customers_are_not_shown_what_staff_notes(self, till: Till, clerk: Viewer) -> None:
         user = await create_user()
         order = await create_order(user_id=user.id, guest_token_hash="a-hash")
