@@ -33,7 +33,7 @@ from services.ecommerce.catalog.summaries import STAMP_FIELDS, WHOLE_FIELDS, sum
 from services.ecommerce.catalog.writing import BRAND, TAG, facet
 from services.errors import UnprocessableError
 from services.pagination import PageRequest
-from services.search import query_terms, rarest_first, score_of
+from services.search import carrying, query_terms, rarest_first, score_of
 
 MAX_FILTERS = 20  # values of one kind
 
@@ -253,8 +253,9 @@ def _pipeline(search: _Search, wanted: ProductFilter, page: PageRequest, sort: P
     The rows of several words are whole: a command may have gone to find the rarest of them, and another one would be a third.
     """
     order = _BY_SCORE if search.terms and sort is ProductSort.RELEVANCE else ORDERS[sort]
-    carried: dict[str, Any] = {field.partition(".")[0]: 1 for field in order if field not in ("_id", "score")}
-    carried |= STAMP_FIELDS
+    names = [field.partition(".")[0] for field in order if field not in ("_id", "score")]
+    names += [*STAMP_FIELDS, *(FACET_FIELDS if with_facets else ())]
+    carried: dict[str, Any] = {name: f"${name}" for name in names}
     if "score" in order:
         carried["score"] = score_of(search.terms)
     shown: Stages = _WHOLE if len(search.terms) > 1 else [{"$project": STAMP_FIELDS}]
@@ -266,7 +267,7 @@ def _pipeline(search: _Search, wanted: ProductFilter, page: PageRequest, sort: P
         return [
             {"$match": lead},
             *match_all(rest if lead is search.lead else [search.lead, *rest]),
-            {"$project": carried},
+            carrying(carried),
             {"$facet": {"rows": rows, "total": total}},
         ]
     chosen = search.groups.all_but()
@@ -274,7 +275,7 @@ def _pipeline(search: _Search, wanted: ProductFilter, page: PageRequest, sort: P
     return [
         {"$match": search.lead},
         *match_all(search.base),
-        {"$project": carried | dict.fromkeys(FACET_FIELDS, 1)},
+        carrying(carried),
         {"$facet": {"rows": [*chosen, *rows], "total": [*chosen, *total], **branches}},
     ]
 
