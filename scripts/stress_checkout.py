@@ -94,14 +94,21 @@ async def crash(house: House, stock: Stock, tally: Tally, parts: tuple[str, ...]
         began = time.monotonic()
         for part in parts:
             house.kill(part)
+        tally.note_death()
         for part in parts:
             house.start(part)
-        while not await asyncio.to_thread(house.is_healthy):
-            await asyncio.sleep(0.05)
-            if time.monotonic() - began > QUIET_SECONDS:
-                raise SystemExit(f"Agora did not come back; see {house.folder}.")
+        await back(house, tally)
         healed = tally.note_recovery() - began
     return Round(parts, healed, tally.in_doubt[known:])
+
+
+async def back(house: House, tally: Tally) -> None:
+    """Until somebody is answered, or `/readyz` says so: among two hundred others it may wait long for a connection."""
+    signs = {asyncio.create_task(asyncio.to_thread(house.await_healthy)), asyncio.create_task(tally.alive.wait())}
+    await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
+    for sign in signs:
+        sign.cancel()
+    await asyncio.gather(*signs, return_exceptions=True)
 
 
 if __name__ == "__main__":

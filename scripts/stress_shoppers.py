@@ -136,12 +136,18 @@ class Tally:
     refunds: int = 0
     in_doubt: list[float] = field(default_factory=list)  # seconds from healthy to the answer of checkouts a kill interrupted
     undisturbed: list[float] = field(default_factory=list)  # seconds that checkouts took which no kill interrupted
+    dead_at: float | None = None  # when the last kill was done; an answer to what was asked since then is a sign of life
+    alive: asyncio.Event = field(default_factory=asyncio.Event)
     healthy_at: float | None = None  # None between a kill and the recovery
     healthy: asyncio.Event = field(default_factory=asyncio.Event)
 
     def note_kill(self) -> None:
-        self.healthy_at = None
+        self.dead_at = self.healthy_at = None
         self.healthy.clear()
+
+    def note_death(self) -> None:
+        self.dead_at = time.monotonic()
+        self.alive.clear()
 
     def note_recovery(self) -> float:
         self.healthy_at = time.monotonic()
@@ -232,6 +238,7 @@ class Shopper:
         pause = 0.05
         began = time.monotonic()
         while True:
+            asked = time.monotonic()
             try:
                 answer = await self.client.request(method, path, json=body, headers=headers)
             except httpx2.TransportError:
@@ -242,6 +249,8 @@ class Shopper:
                     answer.status_code == 409 and answer.json().get("code") == _IN_PROGRESS
                 )
                 if is_answer:
+                    if self.tally.dead_at is not None and asked >= self.tally.dead_at:
+                        self.tally.alive.set()
                     if path == "/shop/checkout":
                         self._note_time(began, was_in_doubt=was_in_doubt)
                     return answer
