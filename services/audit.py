@@ -23,7 +23,7 @@ class AuditService:
     ) -> None:
         """Note an act in its own transaction. `details` must hold no secret and nothing the person may want erased."""
         entry = AuditEntry(action=action, subject=subject, actor_id=actor_id, address=address, details=details or {})
-        await entry.store(session=session)
+        await entry.store_later(session=session)
 
     @staticmethod
     async def list_entries(

@@ -124,7 +124,7 @@ class CommentService:
             comment.status = CommentStatus.APPROVED
 
         async def work(session: Session) -> None:
-            await comment.store(session=session)
+            await comment.store_later(session=session)
             subject, payload = f"comment:{comment.id}", event_payload(comment)
             await EventService.record(session, EventType.COMMENT_CREATED, subject, actor_id=comment.author_id, payload=payload)
             if comment.status is CommentStatus.APPROVED:

@@ -224,7 +224,7 @@ async def _enter(
             raise InvalidCredentialsError
         if known is not None:
             await DeviceLock.collection().delete_one({"device_id": known}, session=session)
-        await _login_record(user.id, client, now, succeeded=True).store(session=session)
+        await _login_record(user.id, client, now, succeeded=True).store_later(session=session)
         opened = await SessionService.create(session, entered, device_id=device_id, client=client, settings=settings, now=now)
         return entered, opened
 

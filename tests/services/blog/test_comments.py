@@ -305,8 +305,8 @@ class TestAddComment:
         with commands.counting() as cold:
             await add(post, settings)
 
-        assert warm.sent == ["find posts", "insert comments", "bulkWrite 1", "commitTransaction 1"]
-        assert cold.sent == ["find posts", "find comment_bans", "insert comments", "bulkWrite 1", "commitTransaction 1"]
+        assert warm.sent == ["find posts", "bulkWrite 1", "commitTransaction 1"]
+        assert cold.sent == ["find posts", "find comment_bans", "bulkWrite 1", "commitTransaction 1"]
 
 
 class TestUpdateComment:
