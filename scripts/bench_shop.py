@@ -33,8 +33,8 @@ _PLACE = {
 
 
 async def shop_cases(database: Database, settings: Settings, *, carts: int) -> list[Case]:
-    """Searches whose price range is another one each time, so that no page is kept of them; product pages; and so many checkouts,
-    by guests whose carts are filled beforehand, on account: no gateway is in it.
+    """Searches whose price range is another one each time, so that no page is kept of them, and one search again and again;
+    product pages; and so many checkouts, by guests whose carts are filled beforehand, on account: no gateway is in it.
     """
     products = [Product.from_row(row) for row in await Product.find_rows({"status": ProductStatus.ACTIVE}, sort=[("_id", 1)])]
     sold = [product for product in products if not product.is_digital and product.variants[0].track_inventory]
@@ -51,6 +51,9 @@ async def shop_cases(database: Database, settings: Settings, *, carts: int) -> l
 
     def plain(number: int, etag: str) -> bytes:
         return search(number, "")
+
+    def repeated(number: int, etag: str) -> bytes:
+        return search(0, "")
 
     def faceted(number: int, etag: str) -> bytes:
         return search(number, "&facets=true")
@@ -74,7 +77,8 @@ async def shop_cases(database: Database, settings: Settings, *, carts: int) -> l
         return post("/api/v1/shop/checkout", orjson.dumps({"lines": lines, "address": _PLACE}))
 
     return [
-        Case("product search", plain, plain, 0.9),
+        Case("product search, never repeated", plain, plain, 0.9),
+        Case("product search, repeated", repeated, repeated, 0.9),
         Case("product search with facets", faceted, faceted, 0.6),
         Case("product page", product_page, product_page, 1.0),
         Case("checkout of two lines", checkout, bare_checkout, 0.5),

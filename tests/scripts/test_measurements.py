@@ -27,7 +27,8 @@ def test_bench_compares_every_kind_of_work(tmp_path: Path) -> None:
 
     assert ended.returncode == 0, ended.stderr
     publication = ("post by slug", "unchanged since", "page of 20 posts", "comment created")
-    shop = ("product search", "product search with facets", "product page", "checkout of two lines")
+    searches = ("product search, never repeated", "product search, repeated", "product search with facets")
+    shop = (*searches, "product page", "checkout of two lines")
     for work in (*publication, *shop, "a route that does nothing"):
         assert work in ended.stdout
 
