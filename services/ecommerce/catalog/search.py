@@ -1,8 +1,8 @@
 """What customers find: public products by words and filters, sorted, paged, with what the results can be narrowed by.
 
 One pipeline on either server. It starts with one condition that an index serves, filters the rest in a second stage, and carries
-no more than sorting and counting need; the few rows of the page are read again at its end. Only the list of everything is a plain
-find, which an index can sort.
+no more than sorting and counting need; the few products of the page come from `summaries`. Only the list of everything is a plain
+find (see `listing`).
 """
 
 import re
