@@ -1,0 +1,140 @@
+"""Rollups: sums per UTC day and quarter-hour that reports read instead of the orders, and what has been counted in them.
+
+A quarter-hour is what every time zone's offset is a multiple of, so that the days of any zone can be told from them.
+"""
+
+import hashlib
+from datetime import datetime
+from enum import StrEnum
+
+from beanie import PydanticObjectId
+from pydantic import Field
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from models.base import AgoraDocument, UtcDatetime
+
+PERMANENT = 0
+"""The generation of what has no currency: visits and what people read. Their raw rows are deleted after a time, so no rebuild
+could make these sums again, and none touches them."""
+
+
+class Dimension(StrEnum):
+    """What a rollup is about; in brackets its key."""
+
+    TOTAL = "total"  # the shop (empty)
+    PRODUCT = "product"  # (its id)
+    CATEGORY = "category"  # of products (its id, empty for what was in none)
+    COUPON = "coupon"  # (its id)
+    SOURCE = "source"  # where an order or a visit came from (its name)
+    METHOD = "method"  # of payment (its name)
+    POST = "post"  # (its id)
+    AUTHOR = "author"  # (the user's id)
+    TRAFFIC = "traffic"  # visits (empty)
+    STAGE = "stage"  # of the way to an order (its name)
+    SEARCH = "search"  # (the term)
+
+
+_SALES = ("orders", "units", "gross", "discount", "tax", "shipping", "total", "refunds", "refunded_count", "cancelled")
+_LINES = ("orders", "units", "gross", "discount", "tax", "total", "returned_units")
+_READ = ("views", "likes", "comments")
+
+METRICS: dict[Dimension, tuple[str, ...]] = {
+    Dimension.TOTAL: _SALES,
+    Dimension.PRODUCT: _LINES,
+    Dimension.CATEGORY: _LINES,
+    Dimension.COUPON: ("orders", "discount", "total"),
+    Dimension.SOURCE: (*_SALES, "visits"),
+    Dimension.METHOD: ("attempts", "captured_count", "captured", "failed", "refunds"),
+    Dimension.POST: _READ,
+    Dimension.AUTHOR: _READ,
+    Dimension.TRAFFIC: ("page_views", "product_views", "post_views", "searches", "cart_adds", "checkouts", "visitors"),
+    Dimension.STAGE: ("visitors",),
+    Dimension.SEARCH: ("searches", "visitors"),
+}
+"""What is summed of each dimension. Money is in minor units of the row's currency."""
+
+
+def rollup_id(generation: int, dimension: Dimension, key: str, currency: str, day: datetime) -> PydanticObjectId:
+    """The id of the one row there can be: found without a look at any other."""
+    return _derived_id(f"{generation}\n{dimension}\n{currency}\n{day:%Y-%m-%d}\n{key}")
+
+
+def mark_id(generation: int, key: str) -> PydanticObjectId:
+    """The id of the one mark there can be of a fact."""
+    return _derived_id(f"{generation}\n{key}")
+
+
+def _derived_id(text: str) -> PydanticObjectId:
+    return PydanticObjectId(hashlib.blake2b(text.encode(), digest_size=12).digest())
+
+
+class Rollup(AgoraDocument):
+    """The sums of one UTC day. Its id is `rollup_id`: of one place, there is one row."""
+
+    generation: int
+    dimension: Dimension
+    key: str = ""
+    currency: str = ""  # empty for what is no money and belongs to no order
+    day: UtcDatetime  # its midnight
+    totals: dict[str, int] = Field(default_factory=dict)  # by metric; what never happened has no entry
+    quarters: dict[str, dict[str, int]] = Field(default_factory=dict)  # the same by number of the quarter-hour, "0" to "95"
+
+    class Settings:
+        name = "analytics_rollups"
+        indexes = [
+            # The days of one thing: totals and series. Also what a rebuild deletes, by its first field.
+            IndexModel(
+                [
+                    ("generation", ASCENDING),
+                    ("dimension", ASCENDING),
+                    ("key", ASCENDING),
+                    ("currency", ASCENDING),
+                    ("day", ASCENDING),
+                ],
+                name="place_unique",
+                unique=True,
+            ),
+            # Everything of a dimension within a time: what was best.
+            IndexModel(
+                [("generation", ASCENDING), ("dimension", ASCENDING), ("currency", ASCENDING), ("day", ASCENDING)],
+                name="dimension_days",
+            ),
+        ]
+
+
+class FactMark(AgoraDocument):
+    """A fact is counted in a generation. Its id is `mark_id`, so that none is counted twice."""
+
+    generation: int
+    key: str  # `sale:<order id>`
+    at: UtcDatetime  # when it happened
+
+    class Settings:
+        name = "analytics_marks"
+        indexes = [
+            # What a rebuild leaves behind; old marks of what cannot come again.
+            IndexModel([("generation", ASCENDING), ("at", ASCENDING)], name="generation_at"),
+        ]
+
+
+class GenerationState(StrEnum):
+    BUILDING = "building"  # being filled from the raw documents, and with what happens meanwhile
+    READY = "ready"  # what reports read: the newest of them
+    DROPPED = "dropped"  # replaced or given up; its rows are deleted
+
+
+class RollupGeneration(AgoraDocument):
+    """One complete set of rollups. Numbers are never given twice: what is left of an old one disturbs no new one."""
+
+    number: int
+    state: GenerationState
+    facts_count: int = 0  # that the rebuild put there
+    ready_at: UtcDatetime | None = None
+
+    class Settings:
+        name = "analytics_generations"
+        indexes = [
+            IndexModel([("number", ASCENDING)], name="number_unique", unique=True),
+            # Which one is read, and which are written.
+            IndexModel([("state", ASCENDING), ("number", DESCENDING)], name="state_newest"),
+        ]
