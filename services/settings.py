@@ -5,6 +5,7 @@ from enum import StrEnum
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -112,6 +113,11 @@ class Settings(BaseSettings):
     # Live activity
     live_poll_seconds: float = Field(default=0.25, ge=0, description="How often a process looks for new events; 0: never")
 
+    # Analytics
+    report_timezone: str = Field(default="UTC", description="IANA zone of the days in reports, unless they name another")
+    analytics_batches: int = Field(default=300, ge=1, description="Batches of events from one network address in five minutes")
+    analytics_kept_days: int = Field(default=90, ge=3, description="How long single events are kept; figures made of them stay")
+
     # Worker
     worker_in_process: bool = Field(default=True, description="Run jobs and consumers inside the API process")
 
@@ -121,6 +127,8 @@ class Settings(BaseSettings):
         secret = self.secret_key.get_secret_value()
         if secret.startswith(PLACEHOLDER_SECRET) or len(secret) < MINIMUM_SECRET_LENGTH:
             raise ValueError("AGORA_SECRET_KEY must be a random string of 32 characters or more")
+        if not _is_zone(self.report_timezone):
+            raise ValueError("AGORA_REPORT_TIMEZONE must be the name of a time zone, such as Europe/Berlin")
         if "*" in self.cors_origins and self.cors_credentials:
             raise ValueError("AGORA_CORS_ORIGINS cannot be * while AGORA_CORS_CREDENTIALS is on")
         if (self.stripe_secret_key is None) != (self.stripe_webhook_secret is None):
@@ -151,3 +159,11 @@ class Settings(BaseSettings):
     @cached_property
     def secret_bytes(self) -> bytes:
         return self.secret_key.get_secret_value().encode()
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # the latter two for what is a path
+        return False
+    return True
