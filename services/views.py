@@ -1,23 +1,20 @@
 """How often things are looked at: counted in memory per thing and day, each visitor once per half hour, written in batches."""
 
 import asyncio
-import contextlib
 import hashlib
 import re
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import structlog
 from beanie import PydanticObjectId
 from pymongo import UpdateOne
 
 from models.base import AgoraDocument
 from models.base import now as present
 from models.database import Session, run_transaction
-
-log = structlog.get_logger(__name__)
+from services.flushing import Flushing
 
 WINDOW = timedelta(minutes=30)
 MAX_VISITORS = 200_000  # remembered at once; beyond it the one seen longest ago is forgotten, and may count again
@@ -46,8 +43,10 @@ class Counted:
     key: str
 
 
-class ViewCounter:
+class ViewCounter(Flushing):
     """One per process and kind. Loses at most the views of the last flush interval when the process is killed."""
+
+    what = "views"
 
     def __init__(self, secret: bytes, counted: Counted, *, max_visitors: int = MAX_VISITORS) -> None:
         self._counted = counted
@@ -103,30 +102,6 @@ class ViewCounter:
                 self._pending.update(counted)
             return written
 
-    @contextlib.asynccontextmanager
-    async def running(self, interval_seconds: float) -> AsyncIterator[None]:
-        """Flush every `interval_seconds` inside the block, and once more at its end."""
-        # Told to stop rather than cancelled: a cancelled commit may have been kept, and would be counted again.
-        stopped = asyncio.Event()
-        task = asyncio.create_task(self._flush_until(stopped, interval_seconds))
-        try:
-            yield
-        finally:
-            stopped.set()
-            await task
-
-    async def _flush_until(self, stopped: asyncio.Event, interval_seconds: float) -> None:
-        while not stopped.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopped.wait(), interval_seconds)
-            await self._try_flush()
-
-    async def _try_flush(self) -> None:
-        try:
-            await self.flush()
-        except Exception as error:  # the next round tries again: the loop must outlive every outage
-            log.warning("views_not_written", pending=self.pending, reason=f"{type(error).__name__}: {error}"[:200])
-
     def _forget_old(self) -> None:
         """Visitors are in the order in which they were last counted, so the old ones are in front."""
         horizon = present() - WINDOW
@@ -136,14 +111,17 @@ class ViewCounter:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Someone reading a page, and where that is counted."""
+    """Someone reading a page, where that is counted, and who is told when it counts."""
 
     counter: ViewCounter
     address: str
     user_agent: str
+    noted: Callable[[PydanticObjectId], None] | None = None
 
     def count(self, subject_id: PydanticObjectId) -> None:
-        self.counter.count(subject_id, address=self.address, user_agent=self.user_agent)
+        is_new = self.counter.count(subject_id, address=self.address, user_agent=self.user_agent)
+        if is_new and self.noted is not None:
+            self.noted(subject_id)
 
 
 async def _write(counted: Counted, views: dict[Row, int]) -> None:

@@ -1,0 +1,17 @@
+"""Visits and reports: nobody owns them."""
+
+from typing import Any
+from uuid import uuid4
+
+from models.base import now
+from tests.api.world import Body, Provider, Query, World
+
+
+async def _events(world: World) -> dict[str, Any]:
+    event = {"id": str(uuid4()), "kind": "page_view", "at": now().isoformat(), "path": "/", "referrer": "", "screen": "large"}
+    return {"events": [event]}
+
+
+VALUES: dict[str, Provider] = {}
+QUERIES: dict[str, Query] = {}
+BODIES: dict[str, Body] = {"record_events": _events}
