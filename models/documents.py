@@ -1,5 +1,8 @@
 """The list of all documents: what is bound to the database, and whose indexes are created."""
 
+from models.analytics.events import VisitEvent, VisitorSalt
+from models.analytics.purchases import CustomerSale, CustomerValue
+from models.analytics.rollups import FactMark, Rollup, RollupGeneration
 from models.audit import AuditEntry
 from models.base import AgoraDocument
 from models.blog.comments import Comment, CommentBan
@@ -54,9 +57,12 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     Coupon,
     CouponRedemption,
     Customer,
+    CustomerSale,
+    CustomerValue,
     DeadLetter,
     DeviceLock,
     Event,
+    FactMark,
     Follow,
     FraudReview,
     FraudRule,
@@ -90,6 +96,8 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     Reservation,
     ReturnRequest,
     Review,
+    Rollup,
+    RollupGeneration,
     SentMail,
     Sequence,
     ShippingZone,
@@ -105,6 +113,8 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     TaxZone,
     Transaction,
     User,
+    VisitEvent,
+    VisitorSalt,
     WebhookDelivery,
     WebhookEndpoint,
     WishlistItem,
