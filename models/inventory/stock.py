@@ -114,6 +114,8 @@ class StockMovement(AgoraDocument):
             IndexModel([("location_id", ASCENDING), ("_id", DESCENDING)], name="location_newest"),
             # What one order or delivery moved.
             IndexModel([("reference", ASCENDING), ("_id", DESCENDING)], name="reference_newest"),
+            # Reports: what moved since a moment.
+            IndexModel([("occurred_at", ASCENDING)], name="occurred"),
         ]
 
 
