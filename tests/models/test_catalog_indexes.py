@@ -117,6 +117,7 @@ class TestReads:
             ("products", "facets_status"),
             ("products", "slug_unique"),
             ("products", "source_key_unique"),
+            ("reviews", "product_status_helpful"),
             ("stock_levels", "product"),
         }
 

@@ -4,6 +4,7 @@ A page is forgotten by this process the moment its product, or a name on it, cha
 the inventory change through their events. Carts and orders never read it: they ask for prices and stock themselves.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,6 @@ from models.ecommerce.catalog_reads import (
 )
 from models.ecommerce.reviews import Review, ReviewRead, ReviewStatus
 from models.events import Event, EventType
-from models.inventory.stock import StockLevel
 from services.cache import Cache
 from services.ecommerce.catalog.products import ProductNotFoundError
 from services.ecommerce.catalog.reading import (
@@ -35,8 +35,9 @@ from services.ecommerce.catalog.reading import (
 from services.ecommerce.catalog.reference import Reference, get_reference, shows_reference
 from services.ecommerce.catalog.search import forget_searches
 from services.ecommerce.catalog.slugs import ProductMoved, find_moved
-from services.ecommerce.catalog.stock import availability_of, facts_of, levels_pipeline
+from services.ecommerce.catalog.stock import availability_of, facts_of
 from services.events import Consumer
+from services.search import carrying
 from services.views import Visit
 
 RELATED = 4
@@ -67,7 +68,8 @@ class ProductPageService:
         """A public product with breadcrumb, variants, rating, its ten most helpful reviews and four related products.
 
         `ProductMoved` for a former slug of one. Views, sales and availability on it may be 10 s old. `visit` is counted without
-        waiting. Three commands at most, none for a page that was read a moment ago. Raises ProductNotFoundError.
+        waiting. Three commands at most where the reference is kept, none for a page that was read a moment ago. Raises
+        ProductNotFoundError.
         """
         try:
             page = await _pages.get_or_load(slug, lambda: _load(slug))
@@ -82,9 +84,10 @@ class ProductPageService:
 
 
 async def _load(slug: str) -> ProductPage:
-    row = await Product.find_row({"slug": slug}, PAGE_FIELDS)
-    if row is None or row["status"] not in VISIBLE_STATUSES:
+    found = await Product.aggregate_rows(_product_pipeline(slug))
+    if not found or found[0]["status"] not in VISIBLE_STATUSES:
         raise ProductNotFoundError(slug)
+    [row] = found
     _slugs.put(row["_id"], slug)
     reference = await get_reference()
     product = await _to_read(row, reference)
@@ -93,14 +96,12 @@ async def _load(slug: str) -> ProductPage:
 
 
 async def _to_read(row: Mapping[str, Any], reference: Reference) -> ProductRead:
-    """One command for stock, reviews and, unless they are kept, the category's bestsellers."""
+    """A command for the reviews and, unless they are kept, one for the category's bestsellers."""
     category_id = row["category_id"]
-    kept = () if category_id is None else _bestsellers.get(category_id)
-    found = await StockLevel.aggregate_rows(_beside_pipeline(row["_id"], None if kept is not None else category_id))
-    if kept is None:
-        kept = tuple(to_summary(one, reference) for one in found if "slug" in one)
-        _bestsellers.put(category_id, kept)
-    facts = facts_of([one for one in found if "variant_id" in one])
+    reviews, bestsellers = await asyncio.gather(
+        Review.aggregate_rows(_reviews_pipeline(row["_id"])), _bestsellers_of(category_id, reference)
+    )
+    facts = facts_of(row["levels"], closed=reference.closed_locations)
     variants = [
         VariantRead.model_validate({**variant.model_dump(), "availability": availability_of(variant, facts)})
         for variant in active_variants(row)
@@ -126,32 +127,37 @@ async def _to_read(row: Mapping[str, Any], reference: Reference) -> ProductRead:
         "variants": variants,
         "images": [ImageRead.model_validate(image) for image in row["images"]],
         "rating": RatingSummary(average=row["rating_average"] / 10, count=row["reviews_count"]),
-        "reviews": reviews_of(found),
-        "related": [one for one in kept if one.id != row["_id"]][:RELATED],
+        "reviews": reviews_of(reviews),
+        "related": [one for one in bestsellers if one.id != row["_id"]][:RELATED],
     }
     return ProductRead.model_validate(shown)
 
 
-def _beside_pipeline(product_id: PydanticObjectId, category_id: PydanticObjectId | None) -> Stages:
-    """Starts in `stock_levels`: the product's levels, then its reviews, then products of the category (none without one).
-
-    Rows `{"variant_id": ..., "available": 7, ...}`, `{"rating": 4, "title": ..., "author": [{...}]}` and rows of SUMMARY_FIELDS;
-    the reviews and the products in their order.
+def _product_pipeline(slug: str) -> Stages:
+    """The product of this slug with its stock `levels`: not with reviews or related products, for which the embedded server
+    walks their whole collections when they are joined by a pipeline.
     """
-    stages = [
-        *levels_pipeline(product_id),
-        {"$unionWith": {"coll": Review.get_collection_name(), "pipeline": _reviews_pipeline(product_id)}},
-    ]
-    if category_id is not None:
-        stages.append({"$unionWith": {"coll": Product.get_collection_name(), "pipeline": bestsellers_pipeline(category_id)}})
-    return stages
+    levels = {"from": "stock_levels", "localField": "_id", "foreignField": "product_id", "as": "levels"}
+    return [{"$match": {"slug": slug}}, {"$lookup": levels}, {"$project": PAGE_FIELDS}]
+
+
+async def _bestsellers_of(category_id: PydanticObjectId | None, reference: Reference) -> tuple[ProductSummary, ...]:
+    """One more than a page shows, which may be among them itself."""
+    if category_id is None:
+        return ()
+
+    async def load() -> tuple[ProductSummary, ...]:
+        rows = await Product.aggregate_rows(bestsellers_pipeline(category_id))
+        return tuple(to_summary(row, reference) for row in rows)
+
+    return await _bestsellers.get_or_load(category_id, load)
 
 
 def bestsellers_pipeline(category_id: PydanticObjectId, *, limit: int = RELATED + 1) -> Stages:
     """The active products of the very category, bestselling first, ties to the newest, as rows of SUMMARY_FIELDS."""
     return [
         {"$match": {"category_id": category_id, "status": ProductStatus.ACTIVE.value}},
-        {"$project": {**SUMMARY_FIELDS, "sales_count": 1}},
+        carrying({name: f"${name}" for name in [*SUMMARY_FIELDS, "sales_count"]}),
         {"$sort": {"sales_count": -1, "_id": -1}},
         {"$limit": limit},
         {"$project": SUMMARY_FIELDS},

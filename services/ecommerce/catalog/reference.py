@@ -1,6 +1,6 @@
-"""The small things every page of the shop refers to, kept in this process: the whole category tree and all attributes.
+"""The small things every page of the shop refers to, kept in this process: the category tree, all attributes, closed locations.
 
-Both are bounded and change seldom, so they are read together in one command, and forgotten the moment they change here; other
+They are bounded and change seldom, so they are read together in one command, and forgotten the moment they change here; other
 processes follow their events, or the half minute of life. Nothing is decided by them that a transaction does not check again.
 """
 
@@ -14,6 +14,7 @@ from beanie import PydanticObjectId
 from models.ecommerce.catalog import AttributeDefinition, ProductCategory
 from models.ecommerce.catalog_reads import ProductCategoryName
 from models.events import Event, EventType
+from models.inventory.stock import StockLocation
 from services.cache import Cache
 from services.events import Consumer
 
@@ -27,6 +28,7 @@ class Reference:
 
     categories: Mapping[PydanticObjectId, ProductCategory]
     attributes: Mapping[str, AttributeDefinition]  # in their order
+    closed_locations: frozenset[PydanticObjectId] = frozenset()  # what lies there is not for sale
 
     @cached_property
     def slugs(self) -> dict[str, ProductCategory]:
@@ -106,12 +108,14 @@ async def _load() -> Reference:
     categories.sort(key=lambda category: (category.level, category.sort_order, category.id))
     attributes.sort(key=lambda definition: (definition.sort_order, definition.code))
     return Reference(
-        {category.id: category for category in categories}, {definition.code: definition for definition in attributes}
+        {category.id: category for category in categories},
+        {definition.code: definition for definition in attributes},
+        frozenset(row["_id"] for row in rows if not ("path" in row or "kind" in row)),
     )
 
 
 def _pipeline() -> list[dict[str, Any]]:
-    """Rows of both collections as they are stored: those with a `path` are categories, those with a `kind` attributes."""
+    """Rows as they are stored: those with a `path` are categories, those with a `kind` attributes, the rest closed locations."""
     return [
         {"$sort": {"_id": 1}},
         {"$limit": MAX_CATEGORIES},
@@ -121,6 +125,12 @@ def _pipeline() -> list[dict[str, Any]]:
                 "pipeline": [{"$sort": {"_id": 1}}, {"$limit": MAX_ATTRIBUTE_DEFINITIONS}],
             }
         },
+        {
+            "$unionWith": {
+                "coll": "stock_locations",
+                "pipeline": [{"$match": {"is_active": False}}, {"$project": {"is_active": 1}}],
+            }
+        },
     ]
 
 
@@ -128,8 +138,8 @@ async def _forget_changed(event: Event) -> None:
     forget_reference()
 
 
-ProductCategory.watchers.append(forget_reference)
-AttributeDefinition.watchers.append(forget_reference)
+for _document in (ProductCategory, AttributeDefinition, StockLocation):
+    _document.watchers.append(forget_reference)
 
 CATALOG_REFERENCE_CONSUMER = Consumer("shop_reference", {EventType.PRODUCT_CATEGORY_CHANGED}, _forget_changed)
 """Forgets the tree and the attributes when another process changed them."""

@@ -1,6 +1,6 @@
 """What stock says about products: read from the levels, which the inventory keeps, and copied to where lists look for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from models.database import Session, run_transaction
 from models.ecommerce.catalog import VISIBLE_STATUSES, Product, ProductStatus, Variant
 from models.ecommerce.catalog_reads import Availability
 from models.events import Event, EventType
-from models.inventory.stock import StockLevel
+from models.inventory.stock import StockLevel, StockLocation
 from services.ecommerce.catalog.writing import is_sold_without_stock
 from services.events import Consumer
 
@@ -26,20 +26,11 @@ class StockFacts:
 NO_STOCK = StockFacts()
 
 
-def levels_pipeline(product_id: PydanticObjectId) -> list[dict[str, Any]]:
-    """Rows `{"variant_id": ..., "available": 7, "low_stock_threshold": 5, "location": [{"is_active": true}]}`, unordered."""
-    return [
-        {"$match": {"product_id": product_id}},
-        {"$lookup": {"from": "stock_locations", "localField": "location_id", "foreignField": "_id", "as": "location"}},
-        {"$project": {"variant_id": 1, "available": 1, "low_stock_threshold": 1, "location.is_active": 1}},
-    ]
-
-
-def facts_of(levels: Sequence[Mapping[str, Any]]) -> dict[PydanticObjectId, StockFacts]:
-    """By variant; what lies at a location that does not sell is not available."""
+def facts_of(levels: Sequence[Mapping[str, Any]], *, closed: Collection[PydanticObjectId]) -> dict[PydanticObjectId, StockFacts]:
+    """By variant, from stored levels; what lies at a location that does not sell (`closed`) is not available."""
     facts: dict[PydanticObjectId, StockFacts] = {}
     for level in levels:
-        if any(not location["is_active"] for location in level["location"]):
+        if level["location_id"] in closed:
             continue
         known = facts.get(level["variant_id"], NO_STOCK)
         facts[level["variant_id"]] = StockFacts(
@@ -59,10 +50,12 @@ def availability_of(variant: Variant, facts: Mapping[PydanticObjectId, StockFact
 
 
 async def is_available(product_id: PydanticObjectId, variants: Sequence[Variant], *, session: Session) -> bool:
-    """Whether some active variant can be bought. One command, none when stock does not matter."""
+    """Whether some active variant can be bought. Two commands, none when stock does not matter."""
     if is_sold_without_stock(variants):
         return True
-    facts = facts_of(await StockLevel.aggregate_rows(levels_pipeline(product_id), session=session))
+    levels = await StockLevel.find_rows({"product_id": product_id}, session=session)
+    locations = await StockLocation.find_rows({}, {"is_active": 1}, session=session)  # a handful
+    facts = facts_of(levels, closed={row["_id"] for row in locations if not row["is_active"]})
     return any(variant.is_active and facts.get(variant.id, NO_STOCK).available > 0 for variant in variants)
 
 

@@ -41,7 +41,7 @@ class TestFormerSlugs:
         for slug in ("first", "second"):
             with commands.counting() as sent:
                 assert await ProductPageService.get_product_details(slug) == ProductMoved("third")
-            assert sent.sent == ["find products", "aggregate product_slugs"]
+            assert sent.sent == ["aggregate products", "aggregate product_slugs"]
         assert await kept() == {"first": product.id, "second": product.id}
 
     async def test_page_that_is_found_asks_for_none(self, commands: CommandLog) -> None:
