@@ -1,0 +1,237 @@
+"""Orders: the list, one order with its timeline, and what staff does with it."""
+
+from api.schemas.orders import HoldCreate, OrderStatusUpdate
+from api.web.admin.desk import ADMIN, Desk, Form, filled
+from api.web.admin.layout import Action, Badge, Field, Link, Page, Row, Table, Text, Value
+from api.web.admin.subjects import payment_link, subject_link, user_link
+from api.web.admin.views import Act, Move, View
+from models.ecommerce.orders import OrderStatus, OrderSummary, StaffOrder, StatusChange
+from models.money import Money
+from models.payments import PaymentRead
+from models.places import PostalAddress
+from services.ecommerce.orders.administration import OrderAdministrationService
+from services.ecommerce.orders.reading import OrderAccess, OrderService
+from services.ecommerce.orders.transitions import EDGES, Party
+from services.payments.desk import PaymentDeskService
+from services.users.permissions import Permission
+
+_PATH = f"{ADMIN}/orders"
+_TONES = {
+    OrderStatus.PENDING: "wait",
+    OrderStatus.CONFIRMED: "wait",
+    OrderStatus.PROCESSING: "wait",
+    OrderStatus.SHIPPED: "good",
+    OrderStatus.DELIVERED: "good",
+    OrderStatus.CANCELLED: "bad",
+}
+_HOLDABLE = (OrderStatus.PENDING, OrderStatus.CONFIRMED, OrderStatus.PROCESSING)
+_REASON = Field("reason", "Reason", hint="For the timeline")
+_STEPS: dict[OrderStatus, tuple[str, str, list[Field]]] = {
+    OrderStatus.PROCESSING: ("process", "Start processing", [_REASON]),
+    OrderStatus.SHIPPED: (
+        "ship",
+        "Ship what is left",
+        [Field("carrier", "Carrier", max_length=100), Field("tracking_number", "Tracking number", max_length=100), _REASON],
+    ),
+    OrderStatus.DELIVERED: ("deliver", "Mark as delivered", [_REASON]),
+    OrderStatus.CANCELLED: ("cancel", "Cancel", [_REASON]),
+}
+
+
+async def _list(desk: Desk) -> Page:
+    status = desk.choice("status", OrderStatus)
+    found = await OrderService.list_orders(desk.page, viewer=desk.viewer, status=status)
+    columns = ["Order", "Placed", "Status", "Payment", "Method", "Pieces", "Total"]
+    return Page(
+        title="Orders",
+        tabs=desk.tabs("status", OrderStatus, status),
+        tables=[Table(_counted(found.total_count), columns, [_summary(one) for one in found.items], "No such order.")],
+        paging=desk.numbered(found.page, found.total_pages, status=status),
+    )
+
+
+def _counted(count: int) -> str:
+    return "1 order" if count == 1 else f"{count:,} orders, newest first"
+
+
+def _summary(order: OrderSummary) -> Row:
+    return Row(
+        [
+            Link(f"{_PATH}/{order.id}", order.number),
+            order.placed_at,
+            Badge(order.status, _TONES.get(order.status, "plain")),
+            order.payment_status,
+            order.payment_method,
+            order.items_count,
+            order.total,
+        ]
+    )
+
+
+async def _detail(desk: Desk) -> Page:
+    order = await OrderService.get_staff_order(desk.id(), viewer=desk.viewer)
+    history = await OrderService.get_history(order.id, access=OrderAccess(desk.viewer))
+    tables = [_timeline(history), _lines(order), _parcels(order)]
+    if desk.viewer.can(Permission.MANAGE_PAYMENTS):
+        paid = await PaymentDeskService.list_payments(
+            viewer=desk.viewer, cursors=desk.cursors, subject=f"order:{order.id}", limit=100
+        )
+        tables.append(_payments(paid.items))
+    return Page(
+        title=f"Order {order.number}",
+        back=Link(_PATH, "Orders"),
+        facts=_facts(order),
+        actions=_actions(order),
+        tables=tables,
+    )
+
+
+def _facts(order: StaffOrder) -> list[tuple[str, Value]]:
+    totals = order.totals
+    return [
+        ("Status", Badge(order.status, _TONES.get(order.status, "plain"))),
+        ("Held", Badge(f"held: {order.hold_reason}", "bad") if order.is_held else "no"),
+        ("Payment", order.payment_status),
+        ("Method", order.payment_method),
+        ("Paid by", payment_link(order.payment_id) if order.payment_id else None),
+        ("Account", user_link(order.user_id)),
+        ("E-mail", order.email),
+        ("Placed", order.placed_at),
+        ("Paid", order.paid_at),
+        ("Subtotal", totals.subtotal),
+        ("Discount", totals.discount),
+        ("Shipping", totals.shipping),
+        ("Tax", totals.tax),
+        ("Total", totals.total),
+        ("Refunded", order.refunded),
+        ("Owed to the customer", "yes" if order.is_owing else "no"),
+        ("Ship to", _address(order.shipping_address)),
+        ("Customer's note", Text(order.customer_notes) if order.customer_notes else None),
+        ("Staff's note", Text(order.admin_notes) if order.admin_notes else None),
+        ("Source", order.source),
+    ]
+
+
+def _address(place: PostalAddress | None) -> Value:
+    if place is None:
+        return None
+    name = f"{place.first_name} {place.last_name}"
+    town = f"{place.postal_code} {place.city} {place.state}".strip()
+    parts = [name, place.company, place.line1, place.line2, town, place.country]
+    return Text("\n".join(part for part in parts if part))
+
+
+def _actions(order: StaffOrder) -> list[Action]:
+    """What staff may do with it now; whether it then works is the service's to say."""
+    here = f"{_PATH}/{order.id}"
+    actions = [
+        Action(f"{here}/{name}", label, fields, is_grave=status is OrderStatus.CANCELLED)
+        for status, (name, label, fields) in _STEPS.items()
+        if Party.STAFF in EDGES.get((order.status, status), ())
+    ]
+    if order.is_held:
+        actions.append(Action(f"{here}/release", "Release"))
+    elif order.status in _HOLDABLE:
+        reason = Field("reason", "Reason", max_length=200, is_required=True)
+        actions.append(Action(f"{here}/hold", "Hold", [reason]))
+    return actions
+
+
+def _timeline(history: list[StatusChange]) -> Table:
+    rows = [Row([step.changed_at, step.old_status, step.new_status, _mover(step), Text(step.reason)]) for step in history]
+    return Table("Timeline", ["When", "From", "To", "By", "Reason"], rows)
+
+
+def _mover(step: StatusChange) -> Value:
+    return subject_link(step.changed_by)
+
+
+def _lines(order: StaffOrder) -> Table:
+    columns = ["Product", "SKU", "Pieces", "Sent", "Price", "Discount", "Tax", "Total"]
+    rows = [
+        Row(
+            [
+                Text(line.name),
+                line.sku,
+                line.quantity,
+                line.fulfilled_quantity,
+                line.unit_price,
+                line.discount,
+                line.tax,
+                line.total,
+            ]
+        )
+        for line in order.lines
+    ]
+    return Table("Lines", columns, rows)
+
+
+def _parcels(order: StaffOrder) -> Table:
+    rows = [
+        Row(
+            [
+                parcel.shipped_at,
+                sum(line.quantity for line in parcel.lines),
+                parcel.carrier,
+                parcel.tracking_number,
+                parcel.delivered_at,
+            ]
+        )
+        for parcel in order.fulfilments
+    ]
+    return Table("Parcels", ["Sent", "Pieces", "Carrier", "Tracking number", "Delivered"], rows, "Nothing has left yet.")
+
+
+def _payments(payments: list[PaymentRead]) -> Table:
+    rows = [Row([payment_link(one.id), one.created_at, one.state, *_sums(one)]) for one in payments]
+    return Table("Payments", ["Payment", "Made", "State", "Amount", "Captured", "Refunded"], rows, "Nobody tried to pay.")
+
+
+def _sums(payment: PaymentRead) -> list[Money]:
+    return [payment.amount, payment.captured, payment.refunded]
+
+
+def _step(status: OrderStatus) -> Act:
+    async def act(desk: Desk, form: Form) -> str:
+        wanted = {"status": status.value, "reason": form.get("reason")}
+        for name in ("carrier", "tracking_number"):
+            if form.get(name):
+                wanted[name] = form.get(name)
+        order = await OrderAdministrationService.change_status(
+            desk.id(),
+            filled(OrderStatusUpdate, wanted),
+            viewer=desk.viewer,
+            gateways=desk.gateways,
+            settings=desk.settings,
+        )
+        return f"{_PATH}/{order.id}"
+
+    return act
+
+
+async def _hold(desk: Desk, form: Form) -> str:
+    reason = filled(HoldCreate, {"reason": form.get("reason")}).reason
+    order = await OrderAdministrationService.hold(desk.id(), reason, viewer=desk.viewer)
+    return f"{_PATH}/{order.id}"
+
+
+async def _release(desk: Desk, form: Form) -> str:
+    order = await OrderAdministrationService.release(desk.id(), viewer=desk.viewer)
+    return f"{_PATH}/{order.id}"
+
+
+ORDERS = View(
+    "orders",
+    "Orders",
+    "what was bought, and where it stands",
+    Permission.MANAGE_ORDERS,
+    pages={"": _list, "/{id}": _detail},
+    moves={
+        **{
+            f"/{{id}}/{name}": Move(_step(status), _detail, f"The order is {status.value} now.")
+            for status, (name, _, _) in _STEPS.items()
+        },
+        "/{id}/hold": Move(_hold, _detail, "Nothing of this order leaves the house until it is released."),
+        "/{id}/release": Move(_release, _detail, "The order may go on."),
+    },
+)

@@ -1,0 +1,160 @@
+"""Stock levels: what lies where, what moved it, and corrections with a reason."""
+
+from enum import StrEnum
+
+from api.schemas.inventory import AdjustmentCreate, LevelUpdate
+from api.web.admin.desk import ADMIN, Desk, Form, filled
+from api.web.admin.layout import Action, Badge, Field, Link, Page, Row, Table, Text, Value
+from api.web.admin.subjects import subject_link, user_link
+from api.web.admin.views import Move, View
+from models.inventory.reports import LevelRead, MovementRead
+from models.inventory.stock import MovementKind
+from services.ecommerce.stock_items import StockItemService
+from services.inventory.history import HistoryService
+from services.inventory.levels import LevelService
+from services.inventory.locations import LocationService
+from services.inventory.stock import StockService
+from services.users.permissions import Permission
+
+_PATH = f"{ADMIN}/stock"
+
+
+class _Supply(StrEnum):
+    LOW = "low"
+    ENOUGH = "enough"
+
+
+async def _list(desk: Desk) -> Page:
+    supply = desk.choice("supply", _Supply)
+    is_low = None if supply is None else supply is _Supply.LOW
+    found = await LevelService.list_levels(viewer=desk.viewer, page=desk.page, is_low=is_low)
+    names = await _location_names(desk)
+    columns = ["SKU", "Location", "On hand", "Held", "Available", "State", "Low at", "Reorder at", "Changed"]
+    return Page(
+        title="Stock",
+        tabs=desk.tabs("supply", _Supply, supply),
+        tables=[Table(_counted(found.total_count), columns, [_row(one, names) for one in found.items], "No such level.")],
+        paging=desk.numbered(found.page, found.total_pages, supply=supply),
+    )
+
+
+def _counted(count: int) -> str:
+    return "1 level" if count == 1 else f"{count:,} levels, oldest first"
+
+
+async def _location_names(desk: Desk) -> dict[str, str]:
+    return {str(one.id): one.name for one in await LocationService.list_locations(viewer=desk.viewer)}
+
+
+def _row(level: LevelRead, names: dict[str, str]) -> Row:
+    return Row(
+        [
+            Link(f"{_PATH}/{level.id}", level.sku),
+            names.get(str(level.location_id), str(level.location_id)),
+            level.on_hand,
+            level.reserved,
+            level.available,
+            _supply(level),
+            level.low_stock_threshold,
+            level.reorder_point,
+            level.updated_at,
+        ]
+    )
+
+
+def _supply(level: LevelRead) -> Badge:
+    if level.available <= 0:
+        return Badge("none left", "bad")
+    return Badge("low", "wait") if level.is_low else Badge("enough", "good")
+
+
+async def _detail(desk: Desk) -> Page:
+    level = await LevelService.get_level(desk.id(), viewer=desk.viewer)
+    names = await _location_names(desk)
+    moved = await HistoryService.list_movements(
+        viewer=desk.viewer,
+        cursors=desk.cursors,
+        variant_id=level.variant_id,
+        location_id=level.location_id,
+        cursor=desk.cursor,
+    )
+    facts: list[tuple[str, Value]] = [
+        ("Location", names.get(str(level.location_id), str(level.location_id))),
+        ("On hand", level.on_hand),
+        ("Held for orders", level.reserved),
+        ("Available", level.available),
+        ("State", _supply(level)),
+        ("Worth", level.stock_value),
+        ("Low at", level.low_stock_threshold),
+        ("Reorder at", level.reorder_point),
+        ("Reorder pieces", level.reorder_quantity),
+    ]
+    columns = ["Recorded", "What", "Pieces", "On hand after", "Cause", "Reason", "By"]
+    return Page(
+        title=level.sku,
+        back=Link(_PATH, "Stock"),
+        facts=facts,
+        actions=_actions(level),
+        tables=[Table("Movements, newest first", columns, [_movement(one) for one in moved.items], "Nothing moved yet.")],
+        paging=desk.further(moved.next_cursor),
+    )
+
+
+def _movement(one: MovementRead) -> Row:
+    cause = subject_link(one.reference)
+    return Row([one.created_at, one.kind, one.quantity, one.on_hand_after, cause, Text(one.reason), user_link(one.actor_id)])
+
+
+def _actions(level: LevelRead) -> list[Action]:
+    here = f"{_PATH}/{level.id}"
+    pieces = Field("quantity", "Pieces", "number", hint="Below zero to take away", max_length=9, is_required=True)
+    reason = Field("reason", "Reason", is_required=True)
+    threshold = Field("low_stock_threshold", "Low at", "number", str(level.low_stock_threshold), is_required=True)
+    return [
+        Action(f"{here}/adjust", "Adjust", [pieces, reason], is_once=True),
+        Action(f"{here}/threshold", "Set when it is low", [threshold], hidden={"revision": str(level.revision)}),
+    ]
+
+
+async def _adjust(desk: Desk, form: Form) -> str:
+    level = await LevelService.get_level(desk.id(), viewer=desk.viewer)
+    wanted = filled(
+        AdjustmentCreate,
+        {
+            "variant_id": str(level.variant_id),
+            "location_id": str(level.location_id),
+            "quantity": form.number("quantity"),
+            "reason": form.get("reason"),
+        },
+    )
+
+    async def work() -> str:
+        await StockService.correct(
+            wanted.to_correction(),
+            kind=MovementKind.ADJUSTMENT,
+            catalog=StockItemService,
+            viewer=desk.viewer,
+            currency=desk.settings.currency,
+        )
+        return f"{_PATH}/{level.id}"
+
+    return await desk.once(form, work)
+
+
+async def _set_threshold(desk: Desk, form: Form) -> str:
+    changes = filled(LevelUpdate, {"low_stock_threshold": form.number("low_stock_threshold")})
+    level = await LevelService.update_level(desk.id(), changes, viewer=desk.viewer, revision=form.number("revision"))
+    return f"{_PATH}/{level.id}"
+
+
+STOCK = View(
+    "stock",
+    "Stock",
+    "what lies where",
+    Permission.MANAGE_INVENTORY,
+    pages={"": _list, "/{id}": _detail},
+    moves={
+        "/{id}/adjust": Move(_adjust, _detail, "The stock was corrected."),
+        "/{id}/threshold": Move(_set_threshold, _detail, "The threshold was set."),
+    },
+)

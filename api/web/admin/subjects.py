@@ -1,0 +1,28 @@
+"""Where in the admin the things lead that others name: `order:<id>` and the like."""
+
+from beanie import PydanticObjectId
+from bson import ObjectId
+
+from api.web.admin.desk import ADMIN
+from api.web.admin.layout import Link, Value
+
+_PAGES = {"order": "orders", "payment": "payments", "user": "users"}
+
+
+def subject_link(subject: str) -> Value:
+    """A link where there is a page of it, else the subject as it is."""
+    kind, _, key = subject.partition(":")
+    if kind in _PAGES and ObjectId.is_valid(key):
+        return Link(f"{ADMIN}/{_PAGES[kind]}/{key}", f"{kind} {key[-6:]}")
+    return subject
+
+
+def payment_link(payment_id: PydanticObjectId) -> Link:
+    return Link(f"{ADMIN}/payments/{payment_id}", f"payment {str(payment_id)[-6:]}")
+
+
+def user_link(user_id: PydanticObjectId | None, text: str | None = None) -> Value:
+    """None for nobody."""
+    if user_id is None:
+        return None
+    return Link(f"{ADMIN}/users/{user_id}", text or f"user {str(user_id)[-6:]}")

@@ -1,0 +1,157 @@
+"""Outbound webhooks: their endpoints, what was sent to them, and sending it again."""
+
+from api.web.admin.desk import ADMIN, Desk, Form
+from api.web.admin.layout import Action, Badge, Link, Page, Row, Table, Text, Value
+from api.web.admin.views import Move, View
+from models.webhooks import (
+    DeliveryState,
+    WebhookAttempt,
+    WebhookDeliveryRead,
+    WebhookDeliverySummary,
+    WebhookEndpointRead,
+)
+from services.users.permissions import Permission
+from services.webhooks.deliveries import WebhookDeliveryService
+from services.webhooks.endpoints import WebhookEndpointService
+
+_PATH = f"{ADMIN}/webhooks"
+_TONES = {DeliveryState.DELIVERED: "good", DeliveryState.FAILED: "bad", DeliveryState.PENDING: "wait"}
+
+
+async def _list(desk: Desk) -> Page:
+    endpoints = await WebhookEndpointService.list_endpoints(viewer=desk.viewer)
+    columns = ["Endpoint", "What for", "Topics", "State", "Failing since", "Made"]
+    return Page(
+        title="Webhooks",
+        tables=[Table("Endpoints", columns, [_endpoint(one) for one in endpoints], "There is no endpoint.")],
+        note="Endpoints are made and changed by the API, which alone tells a new secret.",
+    )
+
+
+def _endpoint(endpoint: WebhookEndpointRead) -> Row:
+    return Row(
+        [
+            Link(f"{_PATH}/{endpoint.id}", endpoint.url),
+            Text(endpoint.description),
+            ", ".join(endpoint.topics),
+            _activity(endpoint),
+            endpoint.failing_since,
+            endpoint.created_at,
+        ]
+    )
+
+
+def _activity(endpoint: WebhookEndpointRead) -> Badge:
+    if endpoint.is_active:
+        return Badge("active", "good")
+    return Badge(f"off: {endpoint.off_reason}" if endpoint.off_reason else "off", "bad")
+
+
+async def _deliveries(desk: Desk) -> Page:
+    endpoint = await WebhookEndpointService.get_endpoint(desk.id(), viewer=desk.viewer)
+    state = desk.choice("state", DeliveryState)
+    found = await WebhookDeliveryService.list_deliveries(
+        endpoint.id, viewer=desk.viewer, cursors=desk.cursors, state=state, cursor=desk.cursor
+    )
+    columns = ["Message", "Event", "State", "Attempts", "Made", "Delivered", "Next attempt", "Last failure"]
+    facts: list[tuple[str, Value]] = [
+        ("Endpoint", endpoint.url),
+        ("What for", Text(endpoint.description) if endpoint.description else None),
+        ("State", _activity(endpoint)),
+        ("Failing since", endpoint.failing_since),
+    ]
+    return Page(
+        title="Webhook deliveries",
+        back=Link(_PATH, "Webhooks"),
+        facts=facts,
+        tabs=desk.tabs("state", DeliveryState, state),
+        tables=[
+            Table(
+                "Messages of the last 30 days, newest first",
+                columns,
+                [_message(endpoint, one) for one in found.items],
+                "No such message.",
+            )
+        ],
+        paging=desk.further(found.next_cursor, state=state),
+    )
+
+
+def _message(endpoint: WebhookEndpointRead, delivery: WebhookDeliverySummary) -> Row:
+    cells: list[Value] = [
+        Link(f"{_PATH}/{endpoint.id}/{delivery.id}", delivery.message_id),
+        delivery.event_type,
+        Badge(delivery.state, _TONES[delivery.state]),
+        delivery.attempts_count,
+        delivery.created_at,
+        delivery.delivered_at,
+        delivery.due_at,
+        Text(delivery.last_error) if delivery.last_error else None,
+    ]
+    return Row(cells, _replays(endpoint, delivery))
+
+
+def _replays(endpoint: WebhookEndpointRead, delivery: WebhookDeliverySummary) -> list[Action]:
+    """Nothing for what is being sent anyway, and for endpoints that are off."""
+    if delivery.state is DeliveryState.PENDING or not endpoint.is_active:
+        return []
+    return [Action(f"{_PATH}/{endpoint.id}/{delivery.id}/replay", "Send again", about=f"the message {delivery.message_id}")]
+
+
+async def _delivery(desk: Desk) -> Page:
+    endpoint = await WebhookEndpointService.get_endpoint(desk.id(), viewer=desk.viewer)
+    delivery = await WebhookDeliveryService.get_delivery(endpoint.id, delivery_id=desk.id("delivery_id"), viewer=desk.viewer)
+    return Page(
+        title=f"Message {delivery.message_id}",
+        back=Link(f"{_PATH}/{endpoint.id}", "Deliveries"),
+        facts=_facts(delivery),
+        actions=_replays(endpoint, delivery),
+        tables=[
+            Table(
+                "Attempts, the last 20 at most",
+                ["When", "Answer", "Milliseconds", "How it began", "Failure"],
+                [_attempt(one) for one in delivery.attempts],
+                "It was not sent yet.",
+            )
+        ],
+    )
+
+
+def _facts(delivery: WebhookDeliveryRead) -> list[tuple[str, Value]]:
+    return [
+        ("Event", delivery.event_type),
+        ("State", Badge(delivery.state, _TONES[delivery.state])),
+        ("Attempts", delivery.attempts_count),
+        ("Next attempt", delivery.due_at),
+        ("Delivered", delivery.delivered_at),
+        ("Last failure", Text(delivery.last_error) if delivery.last_error else None),
+        ("What is sent", Text(delivery.body)),
+    ]
+
+
+def _attempt(attempt: WebhookAttempt) -> Row:
+    return Row(
+        [
+            attempt.at,
+            None if attempt.status is None else str(attempt.status),
+            attempt.duration_ms,
+            Text(attempt.answer) if attempt.answer else None,
+            Text(attempt.error) if attempt.error else None,
+        ]
+    )
+
+
+async def _replay(desk: Desk, form: Form) -> str:
+    endpoint_id = desk.id()
+    await WebhookDeliveryService.replay_delivery(endpoint_id, delivery_id=desk.id("delivery_id"), viewer=desk.viewer)
+    return f"{_PATH}/{endpoint_id}"
+
+
+WEBHOOKS = View(
+    "webhooks",
+    "Webhooks",
+    "what was sent to other systems",
+    Permission.MANAGE_WEBHOOKS,
+    pages={"": _list, "/{id}": _deliveries, "/{id}/{delivery_id}": _delivery},
+    moves={"/{id}/{delivery_id}/replay": Move(_replay, _deliveries, "The message is on its way again, under the same id.")},
+)
