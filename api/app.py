@@ -19,6 +19,8 @@ from api.routes import ROUTERS
 from api.web import pages
 from models.database import Database
 from models.documents import DOCUMENTS
+from services.analytics.collector import VisitCollector
+from services.analytics.visitors import VisitorSalts
 from services.blog.discovery import DISCOVERY_CONSUMER
 from services.blog.pages import PAGE_CONSUMER
 from services.blog.reading import REFERENCE_CONSUMER
@@ -71,6 +73,8 @@ def create_app(settings: Settings, *, database: Database | None = None) -> FastA
     app.state.given_database = database
     app.state.views = post_views(settings.secret_bytes)
     app.state.product_views = ProductViewCounter(settings.secret_bytes)
+    app.state.visitor_salts = VisitorSalts(site=settings.base_url)
+    app.state.visits = VisitCollector(settings, salts=app.state.visitor_salts)
     app.state.gateways = make_gateways(settings)
     app.state.payment_listener = OrderSettlement(settings)
     app.state.live = LiveHub(listeners=_CACHES)
@@ -106,8 +110,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             app.state.database = await _open_database(app.state.settings, stack)
             app.state.index_drift = await _create_indexes()
         stack.push_async_callback(app.state.gateways.close)
-        for views in (app.state.views, app.state.product_views):
-            await stack.enter_async_context(views.running(app.state.settings.views_flush_seconds))
+        for noted in (app.state.views, app.state.product_views, app.state.visits):
+            await stack.enter_async_context(noted.running(app.state.settings.views_flush_seconds))
         await stack.enter_async_context(app.state.live.running(poll_seconds=app.state.settings.live_poll_seconds))
         yield
 

@@ -14,6 +14,8 @@ from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel, BeforeValidator
 
 from api.conditional import named_revision, required_revision
+from api.visits import Tracker
+from models.analytics.events import VisitKind
 from models.base import UtcDatetime
 from models.database import Session
 from services.errors import UnauthenticatedError
@@ -122,13 +124,11 @@ class Reader:
 
 
 async def _reader(request: Request) -> Reader:
-    state = request.state
-    return Reader(state.viewer, Visit(request.app.state.views, state.client.address, state.client.user_agent))
+    return Reader(request.state.viewer, Tracker(request).visit(request.app.state.views, VisitKind.POST_VIEW))
 
 
 async def _product_visit(request: Request) -> Visit:
-    state = request.state
-    return Visit(request.app.state.product_views, state.client.address, state.client.user_agent)
+    return Tracker(request).visit(request.app.state.product_views, VisitKind.PRODUCT_VIEW)
 
 
 async def _page(

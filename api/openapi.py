@@ -13,8 +13,8 @@ DESCRIPTION = """\
 One backend for a shop, a publication and the community around them.
 
 Errors are `application/problem+json` with a stable `code`. Sign in with `POST /api/v1/auth/login` and send the token as
-`Authorization: Bearer ...`. Every POST but those of signing in and of webhooks takes an `Idempotency-Key`: the first answer is
-kept for a day and given again.
+`Authorization: Bearer ...`. Every POST but those of signing in, of webhooks and of visit events takes an `Idempotency-Key`: the
+first answer is kept for a day and given again.
 Bodies mean their JSON types: `"3"` and `true` are no number, `1` is no truth value.
 Reads of single things carry an `ETag`; send it back as `If-None-Match`, or as `If-Match` with an edit.
 """

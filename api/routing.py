@@ -18,8 +18,8 @@ from services.idempotency import Answer, IdempotencyService, KeyedRequest, Opera
 API_PREFIX = "/api/v1"
 
 # Answers here hold tokens and secrets, failures must stay counted, names are looked up outside: nothing is stored to be repeated,
-# nothing is undone as a whole.
-_UNKEYED = (f"{API_PREFIX}/auth/", f"{API_PREFIX}/webhooks")
+# nothing is undone as a whole. Events carry ids of their own, under which each counts once.
+_UNKEYED = (f"{API_PREFIX}/auth/", f"{API_PREFIX}/webhooks", f"{API_PREFIX}/analytics/events")
 
 Handler = Callable[[Request], Awaitable[Response]]
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Any]])

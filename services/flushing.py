@@ -37,9 +37,11 @@ class Flushing(ABC):
             await task
 
     async def _flush_until(self, stopped: asyncio.Event, interval_seconds: float) -> None:
-        while not stopped.is_set():
+        is_last = False
+        while not is_last:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), interval_seconds)
+            is_last = stopped.is_set()
             await self._try_flush()
 
     async def _try_flush(self) -> None:

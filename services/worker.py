@@ -11,6 +11,7 @@ import structlog
 
 from models.database import DatabaseUnavailableError, PyMongoError, heed_cancellation, watch
 from models.events import Event
+from services.analytics.traffic import TrafficService
 from services.blog.anonymity import ANONYMITY_CONSUMER
 from services.blog.lifecycle import PublishingService
 from services.deadletters import DeadLetterService
@@ -46,6 +47,8 @@ def make_jobs(settings: Settings) -> list[RecurringJob]:
     return [
         RecurringJob("publish_due_posts", timedelta(seconds=10), _publish_due_posts),
         RecurringJob("purge_trashed_posts", timedelta(days=1), _purge_trashed_posts),
+        RecurringJob("roll_up_visits", timedelta(seconds=5), _roll_up_visits),
+        RecurringJob("forget_visits", timedelta(days=1), partial(_forget_visits, settings)),
         RecurringJob("replay_dead_letters", timedelta(seconds=5), partial(_replay_dead_letters, make_consumers(settings))),
         RecurringJob("mark_abandoned_carts", timedelta(minutes=5), partial(_mark_abandoned_carts, settings)),
         RecurringJob("expire_reservations", timedelta(seconds=20), _expire_reservations),
@@ -76,6 +79,14 @@ def make_consumers(settings: Settings) -> list[Consumer]:
 
 async def _publish_due_posts() -> str:
     return f"{await PublishingService.publish_due()} posts published or archived"
+
+
+async def _roll_up_visits() -> str:
+    return f"{await TrafficService.roll_up_all()} visit events rolled up"
+
+
+async def _forget_visits(settings: Settings) -> str:
+    return f"{await TrafficService.forget_marks(settings=settings)} marks of visits forgotten"
 
 
 async def _replay_dead_letters(consumers: Sequence[Consumer]) -> str:

@@ -3,6 +3,8 @@
 from fastapi import APIRouter
 
 from api.routes import auth, events, imports, inventory, jobs, live, reconcile, social, syndication, users, webhooks
+from api.routes.analytics import events as visit_events
+from api.routes.analytics import visits as visit_reports
 from api.routes.blog import categories, comments, discovery, likes, posts, revisions, tags
 from api.routes.ecommerce import (
     addresses,
@@ -39,6 +41,8 @@ ROUTERS: list[APIRouter] = [
     *users.ROUTERS,
     revisions.router,
     live.router,
+    visit_events.router,
+    visit_reports.router,
     syndication.router,
     webhooks.router,
     jobs.router,

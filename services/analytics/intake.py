@@ -8,6 +8,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from beanie import PydanticObjectId
 from pydantic import Field, StringConstraints
 from pymongo import InsertOne
 from pymongo.errors import BulkWriteError
@@ -79,7 +80,7 @@ class VisitService:
         await RateLimitService.require(limit, await salts.address_hash(visitor, now=now), now=now)
         own = own_hosts(settings)
         wanted = [draft for draft in drafts if draft.at > now - OLDEST]
-        rows = {}
+        rows: dict[PydanticObjectId, VisitEvent] = {}
         for draft in wanted:
             row = _to_row(draft, visitor=await salts.hash_of(visitor, day=_day(draft, now), now=now), own=own, now=now)
             rows.setdefault(row.id, lasting(row, settings))
@@ -115,7 +116,8 @@ async def keep_events(rows: Sequence[VisitEvent]) -> int:
 def lasting(row: VisitEvent, settings: Settings) -> VisitEvent:
     """The row with its times as they are kept: no finer than a quarter of an hour, and over when the setting says."""
     expires_at = day_of(row.at) + timedelta(days=settings.analytics_kept_days)
-    return row.model_copy(update={"created_at": row.at, "updated_at": row.at, "expires_at": expires_at})
+    kept: VisitEvent = row.model_copy(update={"created_at": row.at, "updated_at": row.at, "expires_at": expires_at})
+    return kept
 
 
 def own_hosts(settings: Settings) -> frozenset[str]:

@@ -6,6 +6,7 @@ from fastapi import Path, Query
 
 from api.dependencies import Cursor, Cursors, Limit, SignedIn
 from api.routing import make_router, refuses
+from api.visits import TrackerOf
 from models.blog.posts import PostSummary
 from services.blog.feed import FeedPage, FeedService
 from services.blog.popular import MAX_POPULAR_DAYS, MAX_POPULAR_LIMIT, PopularityService
@@ -22,6 +23,7 @@ router = make_router("/blog", "Blog: discovery")
 
 @router.get("/search")
 async def search_posts(
+    tracker: TrackerOf,
     q: Annotated[
         str, Query(max_length=MAX_QUERY_LENGTH, description="Words, all of which a post must hold", examples=["mongodb"])
     ],
@@ -29,7 +31,9 @@ async def search_posts(
     limit: Annotated[int, Query(ge=1, le=MAX_SEARCH_LIMIT, description="Items per page")] = 10,
 ) -> Page[PostSummary]:
     """Published posts, best match first. Words are compared without case, accents and endings; common ones do not count."""
-    return await PostSearchService.search_posts(q, page=PageRequest(page, limit))
+    found = await PostSearchService.search_posts(q, page=PageRequest(page, limit))
+    tracker.note_search(q, page=page)
+    return found
 
 
 @router.get("/popular")

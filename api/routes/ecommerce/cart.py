@@ -11,6 +11,8 @@ from api.conditional import NOT_MODIFIED, etag, tagged
 from api.dependencies import Allowed, Client, Config, IfMatch, ObjectIdPath, SignedIn
 from api.routing import make_router, refuses
 from api.schemas.customers import CartCouponCreate, CartItemCreate, CartItemUpdate, CouponCode
+from api.visits import TrackerOf
+from models.analytics.events import VisitKind
 from models.ecommerce.cart_reads import AbandonmentReport, CartRead
 from models.places import Country
 from services.ecommerce.abandonment import AbandonmentService, ReportWindowError
@@ -64,10 +66,11 @@ async def clear_cart(holder: CartHolderOf, settings: Config, revision: IfMatch) 
     responses=refuses(NotForSaleError, CartStockError, CartCurrencyError, CartFullError, PreconditionError),
 )
 async def add_to_cart(
-    request: Request, body: CartItemCreate, holder: CartHolderOf, settings: Config, revision: IfMatch
+    request: Request, body: CartItemCreate, holder: CartHolderOf, settings: Config, revision: IfMatch, tracker: TrackerOf
 ) -> Response:
     """Put something into the cart. A guest's first thing opens a cart: `cart_token` of the answer is the key to it."""
     cart = await CartService.add(holder, body.as_item(), settings=settings, revision=revision)
+    tracker.note(VisitKind.CART_ADD)
     return _answer(request, cart, status=201)
 
 
@@ -90,9 +93,12 @@ async def update_cart_item(
 
 
 @router.delete("/items/{variant_id}", status_code=204, responses=refuses(CartLineNotFoundError, PreconditionError))
-async def remove_from_cart(variant_id: ObjectIdPath, holder: CartHolderOf, settings: Config, revision: IfMatch) -> None:
+async def remove_from_cart(
+    variant_id: ObjectIdPath, holder: CartHolderOf, settings: Config, revision: IfMatch, tracker: TrackerOf
+) -> None:
     """Take a line out of the cart."""
     await CartService.remove(holder, variant_id, settings=settings, revision=revision)
+    tracker.note(VisitKind.CART_REMOVE)
 
 
 @router.post(

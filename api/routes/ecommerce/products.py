@@ -11,6 +11,7 @@ from api.conditional import NOT_MODIFIED, etag, tagged
 from api.dependencies import Allowed, Config, MaybeSignedIn, Paging, ProductVisitOf, RequiredIfMatch
 from api.routing import API_PREFIX, make_router, refuses
 from api.schemas.catalog import ProductCreate, ProductUpdate
+from api.visits import TrackerOf
 from models.ecommerce.catalog import ProductStatus
 from models.ecommerce.catalog_reads import (
     ProductEdit,
@@ -106,6 +107,7 @@ async def _wanted(
 async def search_products(
     paging: Paging,
     wanted: Annotated[ProductFilter, Depends(_wanted)],
+    tracker: TrackerOf,
     sort: ProductSort = ProductSort.RELEVANCE,
     facets: Annotated[bool, Query(description="Count what the results can be narrowed by")] = False,
 ) -> Response:
@@ -114,6 +116,7 @@ async def search_products(
     Up to 5 s old; carts and orders read prices themselves.
     """
     body = await ProductSearchService.search_page(wanted, paging, sort=sort, facets=facets)
+    tracker.note_search(wanted.query, page=paging.page)
     return Response(body, media_type="application/json")
 
 

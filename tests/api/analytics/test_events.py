@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from models.analytics.events import VisitEvent
 from models.base import now
+from models.blog.posts import PostStatus
 from models.database import Database
 from models.users import Role
 from services.analytics.collector import VisitCollector
@@ -132,7 +133,7 @@ class TestRecordEvents:
 
 class TestSeen:
     async def test_views_and_searches_are_noted_once(self, client: Client, app: FastAPI, database: Database) -> None:
-        product, post = await create_stocked(5), await create_post()
+        product, post = await create_stocked(5), await create_post(status=PostStatus.PUBLISHED)
         for _ in range(2):
             await client.get(f"/api/v1/shop/products/{product.slug}", headers=HEADERS)
             await client.get(f"/api/v1/blog/posts/{post.slug}", headers=HEADERS)

@@ -6,10 +6,11 @@ its first segment below the API's prefix names here.
 
 from types import ModuleType
 
-from tests.api.samples import accounts, imports, inventory, payments, publication, shop, system
+from tests.api.samples import accounts, analytics, imports, inventory, payments, publication, shop, system
 
 BY_SEGMENT: dict[str, ModuleType] = {
     **dict.fromkeys(("feed.atom", "feed.rss", "livez", "readyz", "sitemap.xml"), publication),
+    "analytics": analytics,
     "audit": accounts,
     "auth": accounts,
     "users": accounts,

@@ -5,8 +5,8 @@ import pytest
 
 from models.analytics.events import VisitEvent, VisitKind, day_of
 from models.database import Database, Session, run_transaction
-from services.analytics import collector as collector_module
 from services.analytics.collector import VisitCollector
+from services.analytics.intake import keep_events
 from services.analytics.visitors import VisitorSalts
 from services.settings import Settings
 from tests.factories.visits import NOON, make_visitor
@@ -88,14 +88,13 @@ class TestFlush:
         """The answer to the write is lost: nobody knows how far it went."""
         for n in range(5):
             collector.note(VisitKind.CART_ADD, make_visitor(str(n)), now=NOON)
-        keep = collector_module.keep_events
 
         async def lose_the_answer(rows: list[VisitEvent]) -> int:
-            await keep(rows)
+            await keep_events(rows)
             raise ConnectionError
 
         with monkeypatch.context() as patched:
-            patched.setattr(collector_module, "keep_events", lose_the_answer)
+            patched.setattr("services.analytics.collector.keep_events", lose_the_answer)
             with pytest.raises(ConnectionError):
                 await collector.flush()
         assert collector.pending == 5

@@ -1,5 +1,6 @@
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -68,5 +69,5 @@ class TestIsCounted:
             ({"user_agent": "Mozilla/5.0 HeadlessChrome/120.0"}, False),
         ],
     )
-    def test_robots_and_the_unwilling_are_not(self, over: dict[str, object], is_counted: bool) -> None:
+    def test_robots_and_the_unwilling_are_not(self, over: dict[str, Any], is_counted: bool) -> None:
         assert make_visitor(**over).is_counted is is_counted
