@@ -4,13 +4,16 @@ import csv
 import io
 import zipfile
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx2
 import pytest
+from starlette.requests import ClientDisconnect
 
+from api.routes.analytics.exports import FileResponse
 from models.users import Role
 from services.analytics import saletables
-from services.analytics.exports import EXPORTERS
+from services.analytics.exports import EXPORTERS, Export
 from services.heavy import heavy_work
 from tests.api.conftest import SignIn
 from tests.factories.catalog import create_product
@@ -215,3 +218,20 @@ class TestGate:
 
         async with heavy_work(), heavy_work():
             pass
+
+
+class TestFileResponse:
+    async def test_file_is_closed_when_the_reader_leaves(self) -> None:
+        file = io.BytesIO(b"head\r\n")
+        export = Export("orders.csv", "text/csv", 6, file)
+
+        async def receive() -> Any:
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            raise OSError
+
+        with pytest.raises(ClientDisconnect):
+            await FileResponse(export)({"type": "http", "asgi": {"spec_version": "2.4"}}, receive, send)
+
+        assert file.closed
