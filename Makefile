@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export AGORA_DATA := $(DATA)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help install run worker seed import demo test check format lint typecheck cov bench stress-buyers stress-crash stress-checkout stress-jobs stress-payments stress-races reconcile reconcile-payments indexes openapi fuzz clean
+.PHONY: help install run worker seed import demo test check format lint typecheck cov bench stress-buyers stress-crash stress-checkout stress-jobs stress-payments stress-races reconcile reconcile-payments rollups indexes openapi fuzz clean
 
 help: ## list the commands
 	@echo "make COMMAND [LANE=pymongo|motor] [PORT=8000] [DATA=.agora] [PYTHON=python3]"
@@ -54,6 +54,9 @@ demo: $(READY) ## walk through the publication and print it
 
 reconcile: $(READY) ## recompute every stored counter; exits 1 on drift (REPAIR=1 mends it)
 	@exec $(PY) -m scripts.reconcile $(if $(REPAIR),--repair)
+
+rollups: $(READY) ## make the figures of reports anew from the orders (CHECK=1 only compares)
+	@exec $(PY) -m scripts.rollups $(if $(CHECK),--check)
 
 indexes: $(READY) ## compare the declared indexes with the created ones (CREATE=1 creates the missing)
 	@exec $(PY) -m scripts.indexes $(if $(CREATE),--create)

@@ -57,6 +57,7 @@ class EventType(StrEnum):
     ORDER_CANCELLED = "order.cancelled"
     ORDER_RETURNED = "order.returned"
     ORDER_REFUNDED = "order.refunded"  # wholly
+    ORDER_IMPORTED = "order.imported"  # or a credit note for it, with all that had happened; nobody is told but the rollups
     ORDER_UPDATED = "order.updated"  # tracking, notes, hold
     PAYMENT_AUTHORISED = "payment.authorised"
     PAYMENT_CAPTURED = "payment.captured"

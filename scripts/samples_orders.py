@@ -555,6 +555,7 @@ class OrderMaker:
             refund=paid,
             refund_id=refund.id,
             requested_at=arrived_at,
+            received_at=moment,
             settled_at=moment,
             created_at=arrived_at,
             updated_at=moment,

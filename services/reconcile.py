@@ -21,6 +21,7 @@ from models.ecommerce.reviews import Review, ReviewStatus
 from models.reconcile import MAX_SHOWN, CheckRead, DriftRead, ReconcileReport
 from models.social import Follow, Like, LikeKind
 from models.users import User
+from services.analytics.checks import rollup_drift
 from services.audit import AuditService
 from services.drift import Drift
 from services.ecommerce.catalog.checks import category_drift, is_place, repair_place
@@ -307,6 +308,7 @@ CHECKS: tuple[Check, ...] = (
     Check("rows of orders that are not there", orphan_drift),
     Check("sales and ratings of products", product_drift),
     Check("customers", customer_drift),
+    Check("rollups", rollup_drift),
 )
 
 

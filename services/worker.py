@@ -11,6 +11,7 @@ import structlog
 
 from models.database import DatabaseUnavailableError, PyMongoError, heed_cancellation, watch
 from models.events import Event
+from services.analytics.consumer import ROLLUP_CONSUMER
 from services.analytics.traffic import TrafficService
 from services.blog.anonymity import ANONYMITY_CONSUMER
 from services.blog.lifecycle import PublishingService
@@ -73,6 +74,7 @@ def make_consumers(settings: Settings) -> list[Consumer]:
         STOCK_NAME_CONSUMER,
         STOCK_NOTICE_CONSUMER,
         RETURN_CONSUMER,
+        ROLLUP_CONSUMER,
         WEBHOOK_CONSUMER,
     ]
 

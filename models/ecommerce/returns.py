@@ -60,6 +60,7 @@ class ReturnRequest(AgoraDocument):
     refund: Money | None = None  # of all received pieces; what is given back unless staff says less
     refund_id: PydanticObjectId | None = None
     requested_at: UtcDatetime
+    received_at: UtcDatetime | None = None  # when its pieces were
     settled_at: UtcDatetime | None = None
     revision: int = 1
 

@@ -1,53 +1,22 @@
-"""Rollups: facts counted once each, and sums over periods of any zone read from them."""
+"""Sums over periods of any zone, read from the rollups, and the facts they are moved by."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from beanie import PydanticObjectId
-
-from models.analytics.rollups import (
-    METRICS,
-    PERMANENT,
-    Dimension,
-    FactMark,
-    GenerationState,
-    Rollup,
-    RollupGeneration,
-    mark_id,
-    rollup_id,
-)
-from models.base import now as present
-from models.base import to_milliseconds
-from models.database import DuplicateKeyError, Session, run_transaction, start_again
+from models.analytics.rollups import METRICS, PERMANENT, Dimension, GenerationState, Rollup, RollupGeneration
+from services.analytics.checks import rollup_drift
+from services.analytics.counting import Entry, Fact, add_up, count_facts
 from services.analytics.periods import QUARTER, Granularity, Period
+from services.analytics.rebuilding import rebuild
+from services.drift import Drift
 
-BATCH = 100  # facts applied in one transaction
+__all__ = ["Entry", "Fact", "RollupService"]
+
 Sums = dict[str, int]
 
 _DAY = timedelta(days=1)
-_LIVE = {"state": {"$in": [GenerationState.BUILDING.value, GenerationState.READY.value]}}
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What a fact adds to one thing. Facts of money name its currency in all their entries, others in none."""
-
-    dimension: Dimension
-    key: str
-    currency: str
-    metrics: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """Something that happened, once: whoever tells it again under the same key says the same."""
-
-    key: str
-    at: datetime
-    entries: Sequence[Entry]
 
 
 class RollupService:
@@ -57,7 +26,23 @@ class RollupService:
 
         All or nothing, in the caller's transaction if there is one. A rebuild that is under way gets them, too.
         """
-        return await apply_to(facts, None)
+        return await count_facts(facts)
+
+    @staticmethod
+    async def rebuild(*, pause: timedelta = timedelta(seconds=5)) -> int:
+        """Make all rollups of money anew from the raw documents, beside whatever goes on; returns how many facts there are.
+
+        Reports read the old ones until the new ones are complete. May be killed anywhere and run again; of two at once, the
+        later one wins and the other raises RebuildOvertakenError. `pause` is how long the old ones outlive their replacement,
+        for those who just began to read them. Must not be called inside a transaction.
+        """
+        return await rebuild(pause=pause)
+
+    @staticmethod
+    async def drift() -> AsyncIterator[Drift]:
+        """Rows that do not say what the orders say; safe beside a running Agora."""
+        async for row in rollup_drift():
+            yield row
 
     @staticmethod
     async def totals(dimension: Dimension, *, key: str = "", currency: str = "", period: Period) -> Sums:
@@ -96,104 +81,9 @@ class RollupService:
         if edges:
             query = {**place, "day": {"$in": edges}}
             for row in await Rollup.find_rows(query, {"_id": 0, "key": 1, "day": 1, "quarters": 1}):
-                _add(found[row["key"]], _within(row, start, end))
+                add_up(found[row["key"]], _within(row, start, end))
         ranked = sorted(found.items(), key=lambda item: (-item[1][metric], item[0]))
         return [(key, sums) for key, sums in ranked[:limit] if sums[metric] > 0]
-
-
-async def apply_to(facts: Sequence[Fact], generation: int | None) -> int:
-    """As `RollupService.apply`, to one generation alone, whether it is live or not; None: to all that are live."""
-    by_key = {fact.key: fact for fact in facts}
-    if not by_key:
-        return 0
-
-    async def work(session: Session) -> int:
-        money = [fact for fact in by_key.values() if _is_money(fact)]
-        others = [fact for fact in by_key.values() if not _is_money(fact)]
-        wanted = [(PERMANENT, fact) for fact in others]
-        if money:
-            numbers = [generation] if generation is not None else await _live(session)
-            wanted += [(number, fact) for number in numbers for fact in money]
-        marks = {mark_id(number, fact.key): (number, fact) for number, fact in wanted}
-        known = await FactMark.find_rows({"_id": {"$in": list(marks)}}, {"_id": 1}, session=session)
-        for row in known:
-            del marks[row["_id"]]
-        for id, (number, fact) in marks.items():
-            mark = FactMark(id=id, generation=number, key=fact.key, at=to_milliseconds(fact.at))
-            await mark.store_later(session=session, refused=_overtaken)
-        await _move_rows(marks.values(), session)
-        return len({fact.key for _, fact in marks.values()})
-
-    return await run_transaction(work, hot=["analytics_rollups"])
-
-
-def _is_money(fact: Fact) -> bool:
-    return any(entry.currency for entry in fact.entries)
-
-
-def _overtaken(error: DuplicateKeyError) -> Exception:
-    """Somebody else wrote that row since this transaction began: the next try sees it."""
-    return start_again("the rollups were moved meanwhile")
-
-
-async def _live(session: Session) -> list[int]:
-    """The numbers of the generations that are written; the first is opened here."""
-    rows = await RollupGeneration.find_rows(_LIVE, {"number": 1}, session=session)
-    if rows:
-        return sorted(row["number"] for row in rows)
-    first = RollupGeneration(number=1, state=GenerationState.READY, ready_at=present())
-    await first.store_later(session=session, refused=_overtaken)
-    return [1]
-
-
-@dataclass(slots=True)
-class _Moves:
-    """What is added to one row."""
-
-    row: Rollup
-
-    def add(self, quarter: int, metrics: Mapping[str, int]) -> None:
-        _add(self.row.totals, metrics)
-        _add(self.row.quarters.setdefault(str(quarter), {}), metrics)
-
-    @property
-    def update(self) -> dict[str, Any]:
-        moved = {f"totals.{name}": amount for name, amount in self.row.totals.items()}
-        for quarter, metrics in self.row.quarters.items():
-            moved |= {f"quarters.{quarter}.{name}": amount for name, amount in metrics.items()}
-        return {"$inc": moved}
-
-
-def rows_of(facts: Iterable[tuple[int, Fact]]) -> dict[PydanticObjectId, Rollup]:
-    """The rows that these facts alone make in their generations, by id."""
-    moves: dict[PydanticObjectId, _Moves] = {}
-    for generation, fact in facts:
-        at = fact.at.astimezone(UTC)
-        day = at.replace(hour=0, minute=0, second=0, microsecond=0)
-        for entry in fact.entries:
-            metrics = {name: amount for name, amount in entry.metrics.items() if amount}
-            if not metrics:
-                continue
-            id = rollup_id(generation, entry.dimension, entry.key, entry.currency, day)
-            if id not in moves:
-                place = {"dimension": entry.dimension, "key": entry.key, "currency": entry.currency, "day": day}
-                moves[id] = _Moves(Rollup(id=id, generation=generation, **place))
-            moves[id].add((at - day) // QUARTER, metrics)
-    return {id: move.row for id, move in moves.items()}
-
-
-async def _move_rows(facts: Iterable[tuple[int, Fact]], session: Session) -> None:
-    """Insert the rows that are not there and add to those that are, by late writes in the order of their ids."""
-    rows = rows_of(facts)
-    if not rows:
-        return
-    known = {row["_id"] for row in await Rollup.find_rows({"_id": {"$in": list(rows)}}, {"_id": 1}, session=session)}
-    for id, row in sorted(rows.items()):
-        if id in known:
-            unmet = start_again("a rebuild deleted the rollup meanwhile")
-            await Rollup.change_later({"_id": id}, _Moves(row).update, session=session, unmet=unmet)
-        else:
-            await row.store_later(session=session, refused=_overtaken)
 
 
 async def _generation_of(currency: str) -> int | None:
@@ -259,11 +149,11 @@ def _sums(rows: Iterable[Mapping[str, Any]], bounds: Sequence[datetime], metrics
         while at < len(results) - 1 and bounds[at + 1] <= day:
             at += 1
         if bounds[at] <= day and next_day <= bounds[at + 1]:
-            _add(results[at], row["totals"])
+            add_up(results[at], row["totals"])
             continue
         n = at
         while n < len(results) and bounds[n] < next_day:
-            _add(results[n], _within(row, bounds[n], bounds[n + 1]))
+            add_up(results[n], _within(row, bounds[n], bounds[n + 1]))
             n += 1
     return results
 
@@ -273,10 +163,5 @@ def _within(row: Mapping[str, Any], start: datetime, end: datetime) -> Sums:
     sums: Sums = {}
     for quarter, metrics in row["quarters"].items():
         if start <= row["day"] + int(quarter) * QUARTER < end:
-            _add(sums, metrics)
+            add_up(sums, metrics)
     return sums
-
-
-def _add(sums: Sums, metrics: Mapping[str, int]) -> None:
-    for name, amount in metrics.items():
-        sums[name] = sums.get(name, 0) + amount

@@ -16,11 +16,13 @@ from models.database import DuplicateKeyError, Session, run_transaction, start_a
 from models.ecommerce.catalog import Product
 from models.ecommerce.orders import Order, OrderLine, OrderStatus, OrderStatusHistory, PaymentStatus
 from models.ecommerce.returns import Disposition, ReturnLine, ReturnReason, ReturnRequest, ReturnStatus
+from models.events import EventType
 from models.money import Money
 from models.payments import Payment, PaymentState, Refund, RefundState
 from services.ecommerce.customers import CustomerService
 from services.ecommerce.orders.effects import move_sales
 from services.ecommerce.orders.transitions import change_order
+from services.events import EventService
 from services.imports.invoices import REASON, SOURCE, InvoiceTerms, dated_id, source_key_of
 from services.imports.retail import RetailDocument, RetailLine, product_sku
 from services.payments.offline import IMPORTED
@@ -65,6 +67,7 @@ async def write_credit(document: RetailDocument, terms: InvoiceTerms) -> bool:
         if payment is None:
             raise start_again("the payment was refunded meanwhile")
         await _note_on_order(order, pieces, payment, amount, moment, session=session)
+        await EventService.record(session, EventType.ORDER_IMPORTED, f"order:{order.id}")
         if order.customer_id is not None:
             await CustomerService.note_refund(
                 session, order.customer_id, order_id=order.id, key=f"refund:{refund.id}", amount=amount
@@ -183,6 +186,7 @@ def _request(
         staff_notes="; ".join([REASON, *extra]),
         refund=amount,
         requested_at=moment,
+        received_at=moment,
         settled_at=moment,
     )
 

@@ -28,10 +28,12 @@ from models.ecommerce.orders import (
     PaymentStatus,
 )
 from models.ecommerce.pricing import AppliedDiscount, PriceStep, StepKind, Totals
+from models.events import EventType
 from models.money import Money, decimal_text
 from models.payments import Payment, PaymentState
 from services.ecommerce.customers import key_of_customer
 from services.ecommerce.orders.effects import count_purchase, order_owner
+from services.events import EventService
 from services.imports.retail import RetailDocument, RetailLine, product_sku
 from services.payments.offline import IMPORTED
 from services.settings import Settings
@@ -103,6 +105,7 @@ async def write_invoice(document: RetailDocument, terms: InvoiceTerms) -> bool:
         if payment is not None:
             await payment.store(session=session)
         await count_purchase(order, order.totals.total, session=session, settings=settings)
+        await EventService.record(session, EventType.ORDER_IMPORTED, f"order:{order.id}")
 
     hot = [order.customer_id] if order.customer_id else []
     try:

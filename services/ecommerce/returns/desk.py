@@ -120,6 +120,7 @@ class ReturnDeskService:
             fields = {
                 "lines": [line.model_dump() for line in lines],
                 "refund": refund.model_dump(),
+                "received_at": now,
                 **noted(staff_notes),
             }
             return await move_return(

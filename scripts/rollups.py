@@ -1,0 +1,43 @@
+"""`make rollups`: make the rollups of sales anew from the orders, beside whatever goes on."""
+
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from scripts.connection import run_connected
+from services.analytics.rollups import RollupService
+from services.indexes import IndexService
+from services.settings import Settings
+
+
+def main(check: Annotated[bool, typer.Option("--check", help="Compare them with the orders and change nothing")] = False) -> None:
+    """Exits 0 when they are made, or are right; 1 when the check found a difference."""
+
+    async def work(_: Settings) -> int:
+        await IndexService.create_missing()
+        return await (compare(Console()) if check else make_anew(Console()))
+
+    run_connected(work)
+
+
+async def make_anew(console: Console) -> int:
+    began = time.perf_counter()
+    count = await RollupService.rebuild()
+    console.print(f"The rollups are made anew of {count:,} facts, in {time.perf_counter() - began:.1f} s.")
+    return 0
+
+
+async def compare(console: Console) -> int:
+    """Print what differs and return the exit code."""
+    found = 0
+    async for drift in RollupService.drift():
+        found += 1
+        console.print(f"{drift.field}: {drift.stored}, should be {drift.counted}")
+    console.print(f"{found} differences: `make rollups` mends them." if found else "The rollups say what the orders say.")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    typer.run(main)

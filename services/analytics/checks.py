@@ -1,0 +1,96 @@
+"""Whether the rollups are what the raw documents amount to."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from beanie import PydanticObjectId
+
+from models.analytics.rollups import GenerationState, Rollup, RollupGeneration
+from services.analytics.counting import Moved, add_up, moved_by
+from services.analytics.rebuilding import read_facts
+from services.drift import Drift
+
+READ = 500  # rows at a time
+
+
+@dataclass(slots=True)
+class _Sum:
+    """A day's sums, and where in the day they lie: each amount times the number of its quarter-hour."""
+
+    totals: dict[str, int] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
+
+    def add(self, totals: Mapping[str, int], quarters: Mapping[str, Mapping[str, int]]) -> None:
+        add_up(self.totals, totals)
+        for quarter, metrics in quarters.items():
+            add_up(self.places, {name: amount * int(quarter) for name, amount in metrics.items()})
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {amount}" for name, amount in sorted(self.totals.items()) if amount) or "nothing"
+
+    @property
+    def _shown(self) -> tuple[object, ...]:
+        return tuple(sorted((name, n) for sums in (self.totals, self.places) for name, n in sums.items() if n))
+
+    def differs_from(self, other: "_Sum") -> bool:
+        return self._shown != other._shown
+
+
+async def rollup_drift() -> AsyncIterator[Drift]:
+    """Rows of money that say something else than the orders, payments, refunds and returns; `make rollups` mends them.
+
+    Nothing while no rollups were ever made. Counts twice when something differs, and reports what differs in the same way both
+    times: what was being counted just then does not. The sums of all days are held in memory, some 300 bytes for each.
+    """
+    first = {drift.id: drift async for drift in _differences()}
+    if not first:
+        return
+    async for drift in _differences():
+        if first.get(drift.id) == drift:
+            yield drift
+
+
+async def _differences() -> AsyncIterator[Drift]:
+    ready = {"state": GenerationState.READY.value}
+    rows = await RollupGeneration.find_rows(ready, {"number": 1}, sort=[("number", -1)], limit=1)
+    if not rows:  # nothing was ever counted: no worker has run yet
+        return
+    number = rows[0]["number"]
+    counted: dict[PydanticObjectId, _Sum] = {}
+    places: dict[PydanticObjectId, str] = {}
+    async for facts in read_facts():
+        for id, moved in moved_by((number, fact) for fact in facts).items():
+            counted.setdefault(id, _Sum()).add(moved.totals, moved.quarters)
+            places[id] = _place(moved)
+    async for row in _stored(number):
+        stored, wanted = _Sum(), counted.pop(row["_id"], _Sum())
+        stored.add(row["totals"], row["quarters"])
+        if stored.differs_from(wanted):
+            yield _drift(row["_id"], _place(Moved(**{name: row[name] for name in _PLACE})), stored, wanted)
+    for id, wanted in counted.items():
+        if wanted.differs_from(_Sum()):
+            yield _drift(id, places[id], _Sum(), wanted)
+
+
+_PLACE = ("generation", "dimension", "key", "currency", "day")
+
+
+async def _stored(number: int) -> AsyncIterator[dict[str, Any]]:
+    after: dict[str, Any] = {}
+    while rows := await Rollup.find_rows(after, sort=[("_id", 1)], limit=READ):
+        for row in rows:
+            if row["generation"] == number:
+                yield row
+        after = {"_id": {"$gt": rows[-1]["_id"]}}
+
+
+def _place(row: Moved) -> str:
+    return " ".join(part for part in (row.dimension, row.key, row.currency, f"{row.day:%Y-%m-%d}") if part)
+
+
+def _drift(id: PydanticObjectId, place: str, stored: _Sum, wanted: _Sum) -> Drift:
+    told, meant = str(stored), str(wanted)
+    if told == meant:
+        meant = f"{meant}, at other times of the day"
+    return Drift(Rollup.get_collection_name(), id, place, told, meant, is_derived=False)
