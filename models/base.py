@@ -10,7 +10,7 @@ from beanie import PydanticObjectId
 from pydantic import AfterValidator, AwareDatetime, Field
 from pymongo import IndexModel, ReturnDocument
 
-from models import database
+from models import clock, database
 from models.database import Collection, DuplicateKeyError, LateWrite, Session
 
 Update = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -19,7 +19,7 @@ Sort = Sequence[tuple[str, int]]
 
 def now() -> datetime:
     """The present in UTC, cut to the millisecond that BSON keeps, so that what is stored reads back identical."""
-    return to_milliseconds(datetime.now(UTC))
+    return to_milliseconds(clock.present())
 
 
 def to_milliseconds(moment: datetime) -> datetime:
@@ -47,7 +47,7 @@ class AgoraDocument(beanie.Document):
 
     watchers: ClassVar[list[Callable[[PydanticObjectId | None], None]]] = []
 
-    id: PydanticObjectId = Field(default_factory=PydanticObjectId)
+    id: PydanticObjectId = Field(default_factory=clock.new_id)
     created_at: UtcDatetime = Field(default_factory=now)
     updated_at: UtcDatetime = Field(default_factory=now)
 

@@ -6,11 +6,12 @@ look-up: no coroutine, no serialisation, no key template.
 """
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 from weakref import WeakSet
+
+from models.clock import ticks
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -21,7 +22,7 @@ _caches: "WeakSet[Cache[Hashable, object]]" = WeakSet()
 class Cache(Generic[K, V]):
     """Values by key for `ttl` seconds, at most `size` of them; the least recently used goes first."""
 
-    def __init__(self, name: str, *, ttl: float, size: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, name: str, *, ttl: float, size: int, clock: Callable[[], float] = ticks) -> None:
         self.name = name
         self.ttl = ttl
         self.size = size

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from models.base import AgoraDocument, UtcDatetime
+from models.clock import new_id
 from models.money import Currency, Money
 from models.search import SearchTerm
 
@@ -108,7 +109,7 @@ class AttributeValue(BaseModel):
 class Variant(BaseModel):
     """What is put into a cart: a product has one at least, 100 at most. Stock lies under its id."""
 
-    id: PydanticObjectId = Field(default_factory=PydanticObjectId)
+    id: PydanticObjectId = Field(default_factory=new_id)
     sku: str
     title: str = ""  # of its options, `Large / Red`; empty for the only one
     options: dict[str, str] = Field(default_factory=dict)  # by the names in the product's `option_names`

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from models.base import AgoraDocument, UtcDatetime
+from models.clock import new_id
 from models.ecommerce.pricing import AppliedDiscount, PriceStep, Totals
 from models.money import Currency, Money
 from models.places import Country, PostalAddress
@@ -51,7 +52,7 @@ PAY_LATER = frozenset({PaymentMethod.INVOICE, PaymentMethod.CASH_ON_DELIVERY})
 class OrderLine(BaseModel):
     """What was bought, as it was then. `fulfilled_quantity` and `returned_quantity` move by `$inc` under a condition."""
 
-    id: PydanticObjectId = Field(default_factory=PydanticObjectId)
+    id: PydanticObjectId = Field(default_factory=new_id)
     product_id: PydanticObjectId
     variant_id: PydanticObjectId
     category_id: PydanticObjectId | None = None
@@ -79,7 +80,7 @@ class FulfilmentLine(BaseModel):
 class Fulfilment(BaseModel):
     """One parcel."""
 
-    id: PydanticObjectId = Field(default_factory=PydanticObjectId)
+    id: PydanticObjectId = Field(default_factory=new_id)
     lines: list[FulfilmentLine]
     carrier: str | None = None
     tracking_number: str | None = None

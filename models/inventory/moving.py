@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from models.base import AgoraDocument, UtcDatetime
+from models.clock import new_id
 from models.money import Currency, Money
 
 
@@ -18,7 +19,7 @@ class TransferStatus(StrEnum):
 
 
 class TransferLine(BaseModel):
-    id: PydanticObjectId = Field(default_factory=PydanticObjectId)
+    id: PydanticObjectId = Field(default_factory=new_id)
     product_id: PydanticObjectId
     variant_id: PydanticObjectId
     sku: str

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from models.base import now as present
 from models.base import to_milliseconds
+from models.clock import new_id
 from models.database import Session, run_transaction
 from models.inventory.reports import MovementRead
 from models.inventory.stock import MovementKind, StockLevel, StockMovement
@@ -119,7 +120,7 @@ class StockService:
         occurred_at = to_milliseconds(correction.occurred_at) if correction.occurred_at else now
         if occurred_at > now:
             raise FutureMovementError(occurred_at)
-        act = PydanticObjectId()
+        act = new_id()
         cause = Cause(kind, f"manual:{act}", "manual", occurred_at, correction.reason, viewer.user_id)
         location_id = correction.location_id or (await LocationService.ensure_default(currency=currency)).id
 

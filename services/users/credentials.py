@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from beanie import PydanticObjectId
 
 from models.base import now as present
+from models.clock import new_id
 from models.database import DuplicateKeyError, Session, run_transaction
 from models.events import EventType
 from models.users import AccountToken, TokenPurpose, User
@@ -215,7 +216,7 @@ async def issue_token(
     new_email: str | None = None,
 ) -> AccountToken:
     """A new token in place of any earlier one of this person and purpose."""
-    token_id = PydanticObjectId()
+    token_id = new_id()
     await AccountToken.collection().delete_many({"user_id": user_id, "purpose": purpose}, session=session)
     token = AccountToken(
         id=token_id,

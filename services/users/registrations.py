@@ -6,9 +6,9 @@ first to know, and only the address's owner reads it.
 
 from datetime import datetime, timedelta
 
-from beanie import PydanticObjectId
 
 from models.base import now as present
+from models.clock import new_id
 from models.database import DuplicateKeyError, Session, duplicate_index, run_transaction
 from models.events import EventType
 from models.users import Registration, User
@@ -49,7 +49,7 @@ class RegistrationService:
         await RateLimitService.require(policy, client.address, now=now)
         await RateLimitService.require(policy, email.normalized, now=now)
         PasswordService.check_policy(account.password, username=username, email=email.normalized)
-        wish_id = PydanticObjectId()
+        wish_id = new_id()
         wish = Registration(
             id=wish_id,
             username=username,

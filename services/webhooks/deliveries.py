@@ -11,6 +11,7 @@ from beanie import PydanticObjectId
 from bson import ObjectId
 
 from models.base import now as present
+from models.clock import new_id
 from models.database import DuplicateKeyError
 from models.webhooks import (
     PING,
@@ -147,7 +148,7 @@ class WebhookDeliveryService:
         viewer.require(Permission.MANAGE_WEBHOOKS)
         now = now or present()
         endpoint = await _active(endpoint_id)
-        event_id = PydanticObjectId()
+        event_id = new_id()
         await WebhookDeliveryService.create_delivery(
             endpoint, event_id=event_id, event_type=PING, happened_at=now, data={"endpoint_id": str(endpoint_id)}, now=now
         )

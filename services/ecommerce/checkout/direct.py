@@ -8,6 +8,7 @@ from beanie import PydanticObjectId
 
 from models.base import now as present
 from models.base import to_milliseconds
+from models.clock import new_id
 from models.database import Session, run_transaction
 from models.ecommerce.catalog import Product
 from models.ecommerce.customers import Customer
@@ -61,7 +62,7 @@ class DirectOrderService:
         refs = await _resolve(draft)
         account = await _account(draft, viewer)
         ticket = Ticket(
-            key=f"direct:{PydanticObjectId()}",
+            key=f"direct:{new_id()}",
             number=await SequenceService.next_number(ORDER_PREFIX, now=moment),
             terms=draft,
             gateway=None,
