@@ -102,24 +102,30 @@ class EventService:
         if checkpoint.retry_at is not None and now < checkpoint.retry_at:
             return 0
         passed = 0
+        overlooked: int | None = None  # the last of those that do not concern it: one write moves past all of them
         ends_at = time.monotonic() + ROUND_SECONDS
         for event in await EventService.list_after(checkpoint.sequence):
             if time.monotonic() > ends_at:
                 break
-            if event.type in consumer.types:
-                try:
-                    await consumer.handle(event)
-                except Exception as error:
-                    heed_cancellation()
-                    if not await _note_failure(consumer, checkpoint, event, error, now):
-                        break
             assert event.sequence is not None
-            await Checkpoint.change(
-                {"consumer": consumer.name, "sequence": {"$lt": event.sequence}},
-                {"$set": {"sequence": event.sequence, "failures": 0, "retry_at": None, "last_error": None}},
-            )
+            if event.type not in consumer.types:
+                overlooked = event.sequence
+                passed += 1
+                continue
+            try:
+                await consumer.handle(event)
+            except Exception as error:
+                heed_cancellation()
+                if overlooked is not None:
+                    await _pass(consumer, overlooked)
+                if not await _note_failure(consumer, checkpoint, event, error, now):
+                    return passed
+            await _pass(consumer, event.sequence)
+            overlooked = None
             checkpoint.failures = 0
             passed += 1
+        if overlooked is not None:
+            await _pass(consumer, overlooked)
         return passed
 
     @staticmethod
@@ -141,6 +147,13 @@ async def _checkpoint(consumer: str) -> Checkpoint:
         return await Checkpoint(consumer=consumer).store()
     except DuplicateKeyError:
         return await _checkpoint(consumer)
+
+
+async def _pass(consumer: Consumer, sequence: int) -> None:
+    await Checkpoint.change_row(
+        {"consumer": consumer.name, "sequence": {"$lt": sequence}},
+        {"$set": {"sequence": sequence, "failures": 0, "retry_at": None, "last_error": None}},
+    )
 
 
 async def _note_failure(consumer: Consumer, checkpoint: Checkpoint, event: Event, error: Exception, now: datetime) -> bool:
