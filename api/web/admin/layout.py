@@ -88,6 +88,12 @@ class Table:
     def has_actions(self) -> bool:
         return any(row.actions for row in self.rows)
 
+    @property
+    def figures(self) -> set[int]:
+        """The columns that hold nothing but figures: they stand to the right."""
+        cells = {at: [row.cells[at] for row in self.rows if row.cells[at] is not None] for at in range(len(self.columns))}
+        return {at for at, column in cells.items() if column and all(_is_figure(cell) for cell in column)}
+
 
 @dataclass(frozen=True)
 class Tab:
@@ -135,6 +141,10 @@ def shown(value: Value) -> Markup:
     if isinstance(value, int):
         return Markup('<span class="figure">{}</span>').format(f"{value:,}")
     return Markup("{}").format(value)
+
+
+def _is_figure(value: Value) -> bool:
+    return isinstance(value, Money | int) and not isinstance(value, bool)
 
 
 def words(name: str) -> str:

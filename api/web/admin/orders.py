@@ -90,7 +90,7 @@ def _facts(order: StaffOrder) -> list[tuple[str, Value]]:
     totals = order.totals
     return [
         ("Status", Badge(order.status, _TONES.get(order.status, "plain"))),
-        ("Held", Badge(f"held: {order.hold_reason}", "bad") if order.is_held else "no"),
+        ("Held", Badge("held", "bad") if order.is_held else "no"),
         ("Payment", order.payment_status),
         ("Method", order.payment_method),
         ("Paid by", payment_link(order.payment_id) if order.payment_id else None),
@@ -108,6 +108,7 @@ def _facts(order: StaffOrder) -> list[tuple[str, Value]]:
         ("Ship to", _address(order.shipping_address)),
         ("Customer's note", Text(order.customer_notes) if order.customer_notes else None),
         ("Staff's note", Text(order.admin_notes) if order.admin_notes else None),
+        ("Why it is held", Text(order.hold_reason) if order.is_held else None),
         ("Source", order.source),
     ]
 
