@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export AGORA_DATA := $(DATA)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help install run worker seed import demo test check format lint typecheck cov bench stress-buyers stress-crash stress-checkout stress-jobs stress-payments stress-races reconcile reconcile-payments rollups indexes openapi fuzz clean
+.PHONY: help install run worker seed import demo test test-pages check format lint typecheck cov bench stress-buyers stress-crash stress-checkout stress-jobs stress-payments stress-races reconcile reconcile-payments rollups indexes openapi fuzz clean
 
 help: ## list the commands
 	@echo "make COMMAND [LANE=pymongo|motor] [PORT=8000] [DATA=.agora] [PYTHON=python3]"
@@ -63,6 +63,9 @@ indexes: $(READY) ## compare the declared indexes with the created ones (CREATE=
 
 test: $(DEV) ## run every test (WORKERS=2 processes share them; 0 for one alone)
 	@exec $(PY) -m pytest $(PARALLEL)
+
+test-pages: $(DEV) ## run the tests that look at the pages in Chromium, which must be installed (SCREENSHOTS=folder keeps pictures)
+	@AGORA_SCREENSHOTS="$(SCREENSHOTS)" exec $(PY) -m pytest -m browser tests/api/web
 
 check: $(DEV) ## formatting, lint and types
 	@$(VENV)/bin/ruff format --check $(SOURCES)

@@ -166,7 +166,7 @@ def announce(url: str, reached: Reached, *, accounts: bool) -> None:
     """Print where everything is, and who can sign in."""
     places = Table.grid(padding=(0, 2))
     places.add_row("API docs", f"{url}/docs")
-    places.add_row("Dashboard", f"{url}/dashboard (comes with a later release)")
+    places.add_row("Dashboard", f"{url}/dashboard")
     places.add_row("Health", f"{url}/readyz")
     places.add_row("Database", f"embedded, in {reached.server.folder}" if reached.server else "MONGODB_URI")
     if reached.sandbox is not None:

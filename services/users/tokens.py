@@ -1,4 +1,4 @@
-"""Secrets that can be made again from an id: mailed tokens and the tokens of known devices.
+"""Secrets that can be made again from an id: mailed tokens, the tokens of known devices and those of forms.
 
 A mailed token is `base64url(id + HMAC(secret, purpose + id))`. The database holds its SHA-256 only, and whoever sends the mail
 derives the token again from the id, so a token lies nowhere in clear: not in the outbox, not in a backup.
@@ -36,6 +36,16 @@ def known_device(token: str | None, user_id: PydanticObjectId, *, settings: Sett
     device_id = token.partition(".")[0]
     expected = device_token(user_id, device_id, settings=settings)
     return device_id if hmac.compare_digest(token, expected) else None
+
+
+def form_token(bound_to: str, *, settings: Settings) -> str:
+    """What the forms of a page carry, so that no other site can send them: it can be made only here, for one session or visit."""
+    return _encode(_sign(settings, "form", bound_to.encode()))
+
+
+def is_form_token(token: str, bound_to: str, *, settings: Settings) -> bool:
+    """Compared in constant time."""
+    return hmac.compare_digest(token.encode(), form_token(bound_to, settings=settings).encode())
 
 
 def _sign(settings: Settings, purpose: str, message: bytes) -> bytes:

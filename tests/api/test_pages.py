@@ -49,10 +49,10 @@ class TestFrontPage:
         assert page.headers["Content-Type"].startswith("text/html")
         assert len(links) >= 6
         for target in links:
-            assert (await client.get(target)).status_code == 200, target
+            assert (await client.get(target, follow_redirects=True)).status_code == 200, target
 
     async def test_pages_run_no_script(self, client: httpx2.AsyncClient) -> None:
-        for path in ("/", "/dashboard", "/account/verify"):
+        for path in ("/", "/dashboard/login", "/account/verify"):
             policy = (await client.get(path)).headers["Content-Security-Policy"]
             assert policy.startswith("default-src 'none';")
             assert "script-src" not in policy

@@ -36,9 +36,9 @@ def agora(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agora]:
 class TestStart:
     def test_says_where_everything_is(self, agora: Agora) -> None:
         said = agora.output.read_text()
-        for path in ("/docs", "/dashboard", "/readyz"):
+        for path, status in {"/docs": 200, "/dashboard": 303, "/readyz": 200}.items():
             assert f"http://127.0.0.1:{agora.port}{path}" in said
-            assert agora.status(path) == 200
+            assert agora.status(path) == status
 
     def test_keeps_a_secret_that_only_its_owner_reads(self, agora: Agora) -> None:
         secret = agora.folder / "secret"

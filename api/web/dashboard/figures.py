@@ -1,0 +1,114 @@
+"""What pages of figures are made of: tiles, charts with their tables, and rankings, as texts that a template only places."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from api.web import formats
+from models.money import Money
+
+Tone = Literal["good", "bad", "flat"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How far a figure moved from the period before. The words say it; the tone's colour only repeats them."""
+
+    text: str
+    arrow: str
+    tone: Tone
+    before: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One figure, large. Without a `change` nothing is compared."""
+
+    key: str
+    label: str
+    value: str
+    note: str = ""
+    change: Change | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A figure in a table: how people read it, and the exact number for the chart."""
+
+    text: str
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One column of a chart's table, and how it is drawn."""
+
+    name: str
+    shape: Literal["bar", "line", "dotted"] = "bar"
+
+
+@dataclass(frozen=True, slots=True)
+class ChartRow:
+    label: str
+    cells: Sequence[Cell]
+    short: str = ""  # for an axis, where the label is long
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart, which is drawn from its table by the script of the pages; without scripts the table stands for itself."""
+
+    key: str
+    title: str
+    summary: str  # what a reader who cannot see it should know first
+    first_column: str
+    series: Sequence[Series]
+    rows: Sequence[ChartRow]
+    prefix: str = ""  # of the axis, such as a currency's sign
+    is_across: bool = False  # bars from left to right, for names instead of times
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing happened: only zeros."""
+        return all(float(cell.number) == 0 for row in self.rows for cell in row.cells)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A ranking or another plain table. The first column is what the rows are about."""
+
+    key: str
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    empty: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Everything a page of figures shows."""
+
+    tiles: Sequence[Tile] = ()
+    charts: Sequence[Chart] = ()
+    tables: Sequence[Table] = field(default_factory=tuple)
+    empty: str = ""  # instead of the charts, when nothing happened at all
+
+
+def money_cell(amount: Money) -> Cell:
+    return Cell(formats.money(amount), formats.plain(amount))
+
+
+def count_cell(number: int) -> Cell:
+    return Cell(formats.count(number), str(number))
+
+
+def change_of(basis_points: int | None, *, before: str, less_is_better: bool = False) -> Change:
+    """From the change in basis points of the figure before; None where that was nothing to compare with."""
+    if basis_points is None:
+        return Change("no comparison", "", "flat", before)
+    if basis_points == 0:
+        return Change("no change", "", "flat", before)
+    is_more = basis_points > 0
+    text = f"{formats.share(abs(basis_points))} {'more' if is_more else 'less'}"
+    return Change(text, "▲" if is_more else "▼", "bad" if is_more is less_is_better else "good", before)

@@ -1,0 +1,211 @@
+"""`/dashboard`: signing in and out, the pages of figures, and their parts that are read again while a page is open."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Hashable
+from urllib.parse import urlencode
+
+from fastapi import FastAPI, Request
+from starlette.datastructures import QueryParams
+from starlette.responses import RedirectResponse, Response
+
+from api.conditional import is_unchanged
+from api.errors import problem_for
+from api.web import chartlibrary, signin
+from api.web.dashboard.controls import RANGES, Controls, controls_of, zones
+from api.web.dashboard.figures import Sheet
+from api.web.dashboard.views import VIEWS, View
+from api.web.rendering import ACTIVE_POLICY, environment, page
+from models.base import now as present
+from services.analytics.periods import InvalidPeriodError
+from services.analytics.scopes import UnknownTimeZoneError
+from services.cache import Cache
+from services.errors import AppError
+from services.users.permissions import Permission, Viewer
+from services.users.sessions import SessionNotFoundError
+
+HOME = "/dashboard"
+LOGIN = "/dashboard/login"
+LOGOUT = "/dashboard/logout"
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+# All who look at the same figures at the same moment share one making of them. With the poll of a second, and the rollups, an
+# order moves them within two seconds.
+_parts: Cache[Hashable, tuple[str, bytes]] = Cache("dashboard_parts", ttl=0.5, size=64)
+_part = environment.get_template("dashboard/sheet.html")
+
+
+def _for_people(handler: Handler) -> Handler:
+    """Whatever goes wrong is told as a page."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except Exception as error:
+            refusal = problem_for(request.scope, error)
+            detail = json.loads(bytes(refusal.body))["detail"]
+            told = page(request, "dashboard/problem.html", status=refusal.status_code, policy=ACTIVE_POLICY, detail=detail)
+            if "Retry-After" in refusal.headers:
+                told.headers["Retry-After"] = refusal.headers["Retry-After"]
+            return told
+
+    return answered
+
+
+async def login(request: Request) -> Response:
+    """The form; who is signed in already goes on."""
+    visit = await signin.visit_of(request)
+    target = signin.safe_next(request.query_params.get("next"))
+    if visit.viewer is not None and _may_go(visit.viewer, target):
+        return RedirectResponse(target, 303)
+    return _login_form(request, visit, target)
+
+
+async def enter(request: Request) -> Response:
+    """Sign in. A session that this browser held is ended: the new one has a token that was never anywhere before."""
+    visit = await signin.visit_of(request)
+    try:
+        fields = await signin.read_form(request)
+        target = signin.safe_next(fields.get("next"))
+        entered = await signin.sign_in(request, fields.get("login", "")[:254], fields.get("password", "")[:256])
+    except AppError as error:
+        refusal = problem_for(request.scope, error)
+        again = _login_form(request, visit, HOME, status=refusal.status_code, refusal=error.detail)
+        if "Retry-After" in refusal.headers:
+            again.headers["Retry-After"] = refusal.headers["Retry-After"]
+        return again
+    session = entered.opened.session
+    viewer = Viewer(session.user_id, session.username, session.role, session.id)
+    await _end(request, visit.viewer)
+    if not _may_go(viewer, target):
+        await _end(request, viewer)
+        refused = page(request, "dashboard/refused.html", status=403, username=viewer.username, login_path=LOGIN)
+        signin.drop_session(request, refused)
+        return refused
+    answer = RedirectResponse(target, 303)
+    signin.hold_session(request, answer, entered)
+    return answer
+
+
+async def leave(request: Request) -> Response:
+    """Sign out. Without a session there is nothing to protect, so an old page's button leads to the form, too."""
+    visit = await signin.visit_of(request)
+    if visit.viewer is not None:
+        await signin.read_form(request)
+        await _end(request, visit.viewer)
+    answer = RedirectResponse(LOGIN, 303)
+    signin.drop_session(request, answer)
+    return answer
+
+
+def _may_go(viewer: Viewer, target: str) -> bool:
+    """The dashboard is for those who may see reports; other pages decide for themselves."""
+    return not target.startswith(HOME) or viewer.can(Permission.VIEW_REPORTS)
+
+
+async def _end(request: Request, viewer: Viewer | None) -> None:
+    with contextlib.suppress(SessionNotFoundError):  # it was ended elsewhere meanwhile
+        await signin.end_session(request, viewer)
+
+
+def _login_form(request: Request, visit: signin.PageVisit, target: str, *, status: int = 200, refusal: str = "") -> Response:
+    form = page(request, "dashboard/login.html", status=status, visit=visit, target=target, refusal=refusal, login_path=LOGIN)
+    signin.keep_visit(request, form, visit)
+    return form
+
+
+def _refused(request: Request, visit: signin.PageVisit, viewer: Viewer) -> Response:
+    values = {"username": viewer.username, "form_token": visit.form_token, "logout_path": LOGOUT}
+    return page(request, "dashboard/refused.html", status=403, **values)
+
+
+def _figures_page(view: View) -> Handler:
+    async def show(request: Request) -> Response:
+        visit = await signin.visit_of(request)
+        viewer = visit.viewer
+        if viewer is None:
+            return _to_login(request)
+        if not viewer.can(Permission.VIEW_REPORTS):
+            return _refused(request, visit, viewer)
+        status, refusal, sheet = 200, "", Sheet()
+        try:
+            controls = _controls(request, request.query_params)
+        except (InvalidPeriodError, UnknownTimeZoneError) as error:
+            controls, status, refusal = _controls(request, QueryParams()), 422, error.detail
+        else:
+            sheet = await view.make(controls, viewer)
+        return page(
+            request,
+            "dashboard/view.html",
+            status=status,
+            policy=ACTIVE_POLICY,
+            view=view,
+            views=VIEWS,
+            viewer=viewer,
+            visit=visit,
+            controls=controls,
+            refusal=refusal,
+            sheet=sheet,
+            query=_query(request.query_params),
+            ranges=RANGES,
+            zones=zones(),
+            library=chartlibrary,
+            logout_path=LOGOUT,
+        )
+
+    return show
+
+
+def _figures_part(view: View) -> Handler:
+    """The figures alone, as they would stand in the page now; 304 while they are those that the page shows."""
+
+    async def show(request: Request) -> Response:
+        viewer = (await signin.visit_of(request)).viewer
+        if viewer is None:
+            return _bare(401)
+        if not viewer.can(Permission.VIEW_REPORTS):
+            return _bare(403)
+        controls = _controls(request, request.query_params)
+
+        async def load() -> tuple[str, bytes]:
+            body = _part.render(sheet=await view.make(controls, viewer)).encode()
+            return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"', body
+
+        tag, body = await _parts.get_or_load((view.name, controls), load)
+        headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Cookie"}
+        if is_unchanged(request, tag):
+            return Response(status_code=304, headers=headers)
+        return Response(body, 200, headers, "text/html")
+
+    return show
+
+
+def _bare(status: int) -> Response:
+    return Response(status_code=status, headers={"Cache-Control": "no-store"})
+
+
+def _controls(request: Request, query: QueryParams) -> Controls:
+    return controls_of(query, settings=signin.settings_of(request), now=present())
+
+
+def _query(query: QueryParams) -> str:
+    """Range, zone and comparison, to go with the reader from page to page; nothing else that an address may hold."""
+    return urlencode([(name, query[name]) for name in ("range", "from", "to", "zone", "compare") if name in query])
+
+
+def _to_login(request: Request) -> Response:
+    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    target = signin.safe_next(target)
+    return RedirectResponse(LOGIN if target == HOME else f"{LOGIN}?{urlencode({'next': target})}", 303)
+
+
+def install(app: FastAPI) -> None:
+    chartlibrary.install(app)
+    app.add_route(LOGIN, _for_people(login), methods=["GET"], include_in_schema=False)
+    app.add_route(LOGIN, _for_people(enter), methods=["POST"], include_in_schema=False)
+    app.add_route(LOGOUT, _for_people(leave), methods=["POST"], include_in_schema=False)
+    for view in VIEWS:
+        app.add_route(view.path, _for_people(_figures_page(view)), methods=["GET"], include_in_schema=False)
+        app.add_route(view.part_path, _figures_part(view), methods=["GET"], include_in_schema=False)

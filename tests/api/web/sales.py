@@ -1,0 +1,24 @@
+"""Sales as the consumer would have counted them, for pages that show them."""
+
+from datetime import datetime
+from itertools import count
+
+from models.analytics.rollups import Dimension
+from services.analytics.rollups import Entry, Fact, RollupService
+
+_numbers = count(1)
+
+
+async def sell(at: datetime, total: int, *, units: int = 1, product: str = "", source: str = "shop") -> None:
+    """One paid order in USD cents."""
+    money = {"orders": 1, "units": units, "gross": total, "total": total}
+    entries = [Entry(Dimension.TOTAL, "", "USD", money), Entry(Dimension.SOURCE, source, "USD", money)]
+    if product:
+        entries.append(Entry(Dimension.PRODUCT, product, "USD", money))
+    await RollupService.apply([Fact(f"sale:{next(_numbers)}", at, entries)])
+
+
+async def give_back(at: datetime, amount: int) -> None:
+    """One refund in USD cents."""
+    money = {"refunds": amount, "refunded_count": 1}
+    await RollupService.apply([Fact(f"refund:{next(_numbers)}", at, [Entry(Dimension.TOTAL, "", "USD", money)])])

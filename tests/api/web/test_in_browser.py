@@ -1,0 +1,223 @@
+"""The pages of figures in Chromium: no error on the console, no other host, nothing wider than the window, and figures that move.
+
+`make test-pages` runs these. With AGORA_SCREENSHOTS=<folder> every page is left there as a picture.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx2
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from models.base import now as present
+from models.database import Database
+from models.users import Role
+from services.analytics.sales import SalesReportService
+from services.settings import Settings
+from tests.api.web.sales import give_back, sell
+from tests.api.web.signing import SESSION, send_form
+from tests.browser import Browser, Tab
+from tests.factories.catalog import create_product
+from tests.factories.users import PASSWORD, create_login_user
+
+pytestmark = pytest.mark.browser
+
+WIDTHS = (360, 768, 1440)
+DRAWN = "document.querySelectorAll('.drawing .main-svg').length >= 2 && !document.querySelector('[aria-busy]')"
+LIVE = "document.querySelector('.pulse')?.dataset.state === 'live'"
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with Browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def origin(app: FastAPI) -> AsyncIterator[str]:
+    """The application on a port of this machine."""
+    listening = socket.create_server(("127.0.0.1", 0))  # from here on the browser may connect, and waits if need be
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    await serving
+
+
+async def fill_the_shop() -> None:
+    """Five weeks in which every day sold something, with products of long and short names."""
+    names = ["Linen shirt", "A very long name of a product that nobody would ever read to its end in a table", "Tea"]
+    products = [str((await create_product(name=name)).id) for name in names]
+    today = present().replace(hour=0, minute=30)
+    for day in range(60):
+        for number in range(1 + day % 3):
+            price = 1_999 + 7_351 * ((day * 7 + number * 3) % 11)
+            await sell(
+                today - timedelta(days=day), price, product=products[(day + number) % 3], source=["shop", "api"][number % 2]
+            )
+    await give_back(today - timedelta(days=3), 9_350)
+
+
+async def sign_in(tab: Tab, settings: Settings, role: Role = Role.MANAGER) -> None:
+    user = await create_login_user(settings=settings, role=role, username=f"mona-{role}".replace("_", "-"))
+    await tab.open("/dashboard")
+    await tab.fill("#login", user.username)
+    await tab.fill("#password", PASSWORD)
+    await tab.press("button[type=submit]")
+
+
+def keep(picture: bytes, name: str) -> None:
+    folder = os.environ.get("AGORA_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / f"{name}.png").write_bytes(picture)
+
+
+async def test_every_width_by_day_and_by_night(browser: Browser, origin: str, settings: Settings, database: Database) -> None:
+    await fill_the_shop()
+    async with browser.tab(origin) as tab:
+        await sign_in(tab, settings)
+        for width in WIDTHS:
+            for dark in (False, True):
+                await tab.look(width=width, dark=dark)
+                await tab.open("/dashboard")
+                await tab.until(DRAWN)
+                await tab.until(LIVE)
+                assert await tab.overflow() == []
+                keep(await tab.picture(), f"overview-{width}-{'dark' if dark else 'light'}")
+        assert tab.problems == []
+
+
+async def test_other_ranges_and_paper(browser: Browser, origin: str, settings: Settings, database: Database) -> None:
+    await fill_the_shop()
+    async with browser.tab(origin) as tab:
+        await sign_in(tab, settings)
+        for name, query in {
+            "today": "range=today&compare=none",
+            "90d": "range=90d&zone=Asia/Kathmandu",
+            "year": "range=365d",
+        }.items():
+            await tab.open(f"/dashboard?{query}")
+            await tab.until(DRAWN)
+            keep(await tab.picture(), f"overview-{name}")
+        await tab.look(width=360)
+        await tab.open("/dashboard?range=custom&from=2026-01-01&to=2026-03-01")
+        assert await tab.overflow() == []
+        keep(await tab.picture(), "overview-empty-360")
+        await tab.look(width=1000, media="print")
+        await tab.open("/dashboard")
+        await tab.until(DRAWN)
+        keep(await tab.picture(), "overview-print")
+        assert tab.problems == []
+
+
+async def test_new_order_moves_the_figures_within_two_seconds(
+    browser: Browser, origin: str, settings: Settings, database: Database
+) -> None:
+    await sell(present(), 1_000)
+    async with browser.tab(origin) as tab:
+        await sign_in(tab, settings)
+        await tab.until(DRAWN)
+        await tab.until(LIVE)
+        await tab.evaluate("document.querySelector('.chart details').open = true")
+
+        await sell(present(), 2_345)
+        seconds = await tab.until("document.querySelector('[data-live=tile-net] .value').textContent === '$33.45'")
+
+        assert seconds < 2
+        await tab.until("document.querySelector('.pulse').textContent.startsWith('Moved at')")
+        drawn = "document.querySelector('[data-chart=net-sales] .drawing').data[0].y.at(-1) === 33.45"
+        await tab.until(drawn)
+        assert await tab.evaluate("document.querySelector('.chart details').open")
+        assert tab.problems == []
+
+
+async def test_first_order_takes_the_place_of_the_empty_page(
+    browser: Browser, origin: str, settings: Settings, database: Database
+) -> None:
+    async with browser.tab(origin) as tab:
+        await sign_in(tab, settings)
+        await tab.until(LIVE)
+        assert await tab.evaluate("document.querySelectorAll('.chart').length") == 0
+
+        await sell(present(), 1_000)
+
+        await tab.until(DRAWN)
+        assert tab.problems == []
+
+
+async def test_says_so_when_the_session_is_over(
+    browser: Browser, origin: str, client: httpx2.AsyncClient, settings: Settings, database: Database
+) -> None:
+    async with browser.tab(origin) as tab:
+        tab.expected_statuses = {401}
+        await sign_in(tab, settings)
+        await tab.until(LIVE)
+
+        fields = "new URLSearchParams(new FormData(document.querySelector('.person')))"
+        await tab.evaluate(f"fetch('/dashboard/logout', {{method: 'POST', body: {fields}}}).then(() => true)")
+
+        await tab.until("document.querySelector('#parted').textContent.includes('You are signed out')")
+        keep(await tab.picture(), "overview-signed-out")
+        assert tab.problems == []
+
+
+async def test_says_so_when_the_figures_cannot_be_reached(
+    browser: Browser, origin: str, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sell(present(), 1_000)
+    async with browser.tab(origin) as tab:
+        tab.expected_statuses = {500}
+        await sign_in(tab, settings)
+        await tab.until(LIVE)
+
+        async def away(*_: object, **__: object) -> None:
+            raise RuntimeError("away")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(SalesReportService, "get_sales_report", away)
+            await tab.until("document.querySelector('.pulse').dataset.state === 'stale'")
+            keep(await tab.picture(), "overview-stale")
+        await tab.until(LIVE)
+
+        assert tab.problems == []
+
+
+async def test_without_scripts_the_tables_stand_for_themselves(
+    browser: Browser, origin: str, client: httpx2.AsyncClient, settings: Settings, database: Database
+) -> None:
+    await sell(datetime(2026, 11, 3, 12, tzinfo=UTC), 1_000)
+    user = await create_login_user(settings=settings, role=Role.MANAGER)
+    await send_form(client, user.username)
+    async with browser.tab(origin, width=768) as tab:
+        await tab.send("Network.setCookie", name=SESSION, value=client.cookies[SESSION], url=origin)
+        await tab.send("Emulation.setScriptExecutionDisabled", value=True)
+        await tab.open("/dashboard?range=custom&from=2026-11-02&to=2026-11-08")
+        keep(await tab.picture(), "overview-without-scripts")
+        await tab.send("Emulation.setScriptExecutionDisabled", value=False)
+
+        assert await tab.evaluate("document.querySelectorAll('.chart table tbody tr').length") == 14
+        assert tab.problems == []
+
+
+async def test_form_and_refusals(browser: Browser, origin: str, settings: Settings, database: Database) -> None:
+    async with browser.tab(origin, width=360) as tab:
+        tab.expected_statuses = {401, 403}
+        await tab.open("/dashboard")
+        assert await tab.overflow() == []
+        keep(await tab.picture(), "login-360")
+        await tab.fill("#login", "nobody")
+        await tab.fill("#password", "nothing")
+        await tab.press("button[type=submit]")
+        keep(await tab.picture(), "login-refused-360")
+        assert await tab.evaluate("document.querySelector('[role=alert]').textContent")
+        await sign_in(tab, settings, Role.USER)
+        keep(await tab.picture(), "refused-360")
+        assert "may not see reports" in await tab.evaluate("document.body.textContent")
+        assert tab.problems == []
