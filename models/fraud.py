@@ -96,6 +96,9 @@ class FraudReview(AgoraDocument):
             IndexModel([("payment_id", ASCENDING)], name="payment_unique", unique=True),
             # The queue, newest first.
             IndexModel([("state", ASCENDING), ("_id", DESCENDING)], name="state_newest"),
+            # Reports: what was held back, and what was decided, within a time.
+            IndexModel([("created_at", ASCENDING)], name="created"),
+            IndexModel([("decided_at", ASCENDING)], name="decided"),
         ]
 
 

@@ -80,6 +80,9 @@ class Payment(AgoraDocument):
             IndexModel([("client_address", ASCENDING), ("asked_at", ASCENDING)], name="address_asked"),
             # Reconciliation with a gateway's own report of a time.
             IndexModel([("gateway", ASCENDING), ("asked_at", ASCENDING)], name="gateway_asked"),
+            # Reports: what was begun, and what came to its end, within a time.
+            IndexModel([("created_at", ASCENDING)], name="created"),
+            IndexModel([("settled_at", ASCENDING)], name="settled"),
         ]
 
 
@@ -163,6 +166,8 @@ class Refund(AgoraDocument):
             IndexModel([("state", ASCENDING), ("check_at", ASCENDING)], name="state_check"),
             # Reconciliation with a gateway's own report of a time.
             IndexModel([("gateway", ASCENDING), ("asked_at", ASCENDING)], name="gateway_asked"),
+            # Reports: what was given back within a time.
+            IndexModel([("settled_at", ASCENDING)], name="settled"),
         ]
 
 

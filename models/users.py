@@ -66,6 +66,8 @@ class User(AgoraDocument):
             IndexModel([("role", ASCENDING), ("is_active", ASCENDING), ("_id", DESCENDING)], name="role_active_newest"),
             # Administration: all active (or all inactive) people, newest first.
             IndexModel([("is_active", ASCENDING), ("_id", DESCENDING)], name="active_newest"),
+            # Reports: who joined within a time.
+            IndexModel([("created_at", ASCENDING)], name="created"),
         ]
 
     @property
@@ -176,6 +178,8 @@ class LoginRecord(AgoraDocument):
         indexes = [
             # A person's login history, newest first.
             IndexModel([("user_id", ASCENDING), ("_id", DESCENDING)], name="user_newest"),
+            # Reports: who signed in within a time.
+            IndexModel([("created_at", ASCENDING)], name="created"),
             IndexModel([("expires_at", ASCENDING)], name="expires_at_ttl", expireAfterSeconds=0),
         ]
 

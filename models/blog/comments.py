@@ -58,6 +58,8 @@ class Comment(AgoraDocument):
             IndexModel([("post_id", ASCENDING), ("status", ASCENDING), ("_id", ASCENDING)], name="post_status_oldest"),
             # A person's comments, newest first.
             IndexModel([("author_id", ASCENDING), ("_id", DESCENDING)], name="author_newest"),
+            # Reports: what was written within a time.
+            IndexModel([("created_at", ASCENDING)], name="created"),
         ]
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from beanie import PydanticObjectId
-from pymongo import UpdateOne
+from pymongo import InsertOne, UpdateOne
+from pymongo.errors import BulkWriteError
 
 from models.analytics.purchases import CustomerSale, CustomerValue
 from models.base import now as present
-from models.database import DuplicateKeyError, Session, heed_cancellation, run_transaction, start_again
+from models.database import Session, heed_cancellation, run_transaction, start_again
 from models.ecommerce.customers import Customer
 from models.ecommerce.orders import Order
 from models.events import Event, EventType
@@ -38,7 +39,7 @@ class PurchaseService:
             try:
                 has_sold = await _make_so(CustomerSale, "order_id", customer_id, sales, session=session)
                 has_moved = await _make_so(CustomerValue, "currency", customer_id, values, session=session)
-            except DuplicateKeyError as error:
+            except BulkWriteError as error:
                 raise start_again("another worker counted the customer") from error
             return has_sold or has_moved
 
@@ -120,22 +121,20 @@ async def _make_so(
 ) -> bool:
     """Make the stored rows of a customer the wanted ones, by key; true when they were not. Three commands at most."""
     stored = {row[key]: row for row in await document.find_rows({"customer_id": customer_id}, session=session)}
-    collection = document.collection()
-    missing = [document.model_validate(fields).row() for value, fields in wanted.items() if value not in stored]
     gone = [row["_id"] for value, row in stored.items() if value not in wanted]
+    writes: list[UpdateOne | InsertOne[Row]] = [
+        InsertOne(document.model_validate(fields).row()) for value, fields in wanted.items() if value not in stored
+    ]
     stamp = present()
-    moved = []
     for value, row in stored.items():
         changed = {name: content for name, content in wanted.get(value, {}).items() if row[name] != content}
         if changed:
-            moved.append(UpdateOne({"_id": row["_id"]}, {"$set": {**changed, "updated_at": stamp}}))
+            writes.append(UpdateOne({"_id": row["_id"]}, {"$set": {**changed, "updated_at": stamp}}))
     if gone:
-        await collection.delete_many({"_id": {"$in": gone}}, session=session)
-    if missing:
-        await collection.insert_many(missing, session=session)
-    if moved:
-        await collection.bulk_write(moved, session=session)
-    return bool(gone or missing or moved)
+        await document.collection().delete_many({"_id": {"$in": gone}}, session=session)
+    if writes:
+        await document.collection().bulk_write(writes, session=session)
+    return bool(gone or writes)
 
 
 async def _note(event: Event) -> None:

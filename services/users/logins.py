@@ -21,7 +21,7 @@ from services.users.permissions import Viewer
 from services.users.sessions import ClientInfo, NewSession, SessionService
 from services.users.tokens import device_token, known_device, new_device_id
 
-_RECORD_DAYS = 90
+RECORD_DAYS = 90
 _DEVICE_LOCK_DAYS = 30
 
 
@@ -196,7 +196,7 @@ def _login_record(
         has_locked=has_locked,
         address=client.address,
         user_agent=client.user_agent[:300],
-        expires_at=now + timedelta(days=_RECORD_DAYS),
+        expires_at=now + timedelta(days=RECORD_DAYS),
     )
 
 

@@ -5,14 +5,16 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from beanie import PydanticObjectId
 
 from models.analytics.purchases import CustomerSale, CustomerValue
 from models.base import now
-from models.database import Database
+from models.database import Database, run_transaction
 from models.ecommerce.orders import Order
 from models.events import EventType
 from models.money import Money
+from services.analytics import purchases
 from services.analytics.purchases import PURCHASE_CONSUMER, PurchaseService
 from tests.commands import CommandLog
 from tests.factories.customers import create_customer
@@ -112,6 +114,20 @@ class TestRecount:
             await create_sale(customer, DAY + timedelta(days=number), 100)
 
         await asyncio.gather(*(PurchaseService.recount(customer) for _ in range(50)))
+
+        [value] = await rows_of(CustomerValue)
+        assert (value["sales_count"], value["paid"], len(await rows_of(CustomerSale))) == (4, 400, 4)
+
+    async def test_workers_that_do_not_know_of_each_other_count_once(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As of two processes: without the queue of one, who comes second starts again."""
+        monkeypatch.setattr(purchases, "run_transaction", lambda work, hot: run_transaction(work))
+        customer = PydanticObjectId()
+        for number in range(4):
+            await create_sale(customer, DAY + timedelta(days=number), 100)
+
+        await asyncio.gather(*(PurchaseService.recount(customer) for _ in range(6)))
 
         [value] = await rows_of(CustomerValue)
         assert (value["sales_count"], value["paid"], len(await rows_of(CustomerSale))) == (4, 400, 4)
