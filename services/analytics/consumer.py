@@ -24,6 +24,8 @@ _TYPES = frozenset(
 
 async def _count(event: Event) -> None:
     """What happened is in the documents, so that it does not matter which of an order's events comes, how late, or how often."""
+    if event.type is EventType.ORDER_CONFIRMED and event.payload.get("total", {}).get("amount"):
+        return  # its payment tells the same
     order_id = await _order_of(event)
     if order_id is not None:
         async for facts in read_facts({"_id": order_id}):

@@ -61,10 +61,10 @@ def facts_of_books(
     ]
 
 
-async def read_facts(query: Mapping[str, Any] | None = None, *, batch: int = BATCH) -> AsyncIterator[list[Fact]]:
+async def read_facts(query: Mapping[str, Any] | None = None) -> AsyncIterator[list[Fact]]:
     """The facts of all orders, or of those that meet the query on their id, by the orders' ids. Four commands for a batch."""
     after: Mapping[str, Any] = query or {}
-    while orders := await Order.find_rows(after, ORDER_FIELDS, sort=[("_id", 1)], limit=batch):
+    while orders := await Order.find_rows(after, ORDER_FIELDS, sort=[("_id", 1)], limit=BATCH):
         yield await facts_of_orders(orders)
         if query is not None:
             return
