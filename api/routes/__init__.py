@@ -4,6 +4,8 @@ from fastapi import APIRouter
 
 from api.routes import auth, events, imports, inventory, jobs, live, reconcile, social, syndication, users, webhooks
 from api.routes.analytics import events as visit_events
+from api.routes.analytics import exports as report_files
+from api.routes.analytics import sales as sales_reports
 from api.routes.analytics import visits as visit_reports
 from api.routes.blog import categories, comments, discovery, likes, posts, revisions, tags
 from api.routes.ecommerce import (
@@ -42,7 +44,6 @@ ROUTERS: list[APIRouter] = [
     revisions.router,
     live.router,
     visit_events.router,
-    visit_reports.router,
     syndication.router,
     webhooks.router,
     jobs.router,
@@ -65,4 +66,7 @@ ROUTERS: list[APIRouter] = [
     *inventory.ROUTERS,
     addresses.router,
     imports.router,
+    sales_reports.router,
+    visit_reports.router,
+    report_files.router,
 ]

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 from models.base import now
-from tests.api.world import Body, Provider, Query, World
+from tests.api.world import Body, Operation, Provider, Query, World
 
 
 async def _events(world: World) -> dict[str, Any]:
@@ -12,6 +12,10 @@ async def _events(world: World) -> dict[str, Any]:
     return {"events": [event]}
 
 
-VALUES: dict[str, Provider] = {}
+async def _report(world: World, operation: Operation, variant: str) -> str:
+    return "sales"
+
+
+VALUES: dict[str, Provider] = {"report": _report}
 QUERIES: dict[str, Query] = {}
 BODIES: dict[str, Body] = {"record_events": _events}

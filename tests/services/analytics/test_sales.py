@@ -239,7 +239,7 @@ class TestGetRevenueSeries:
 
 
 class TestListTopProducts:
-    async def test_by_hand_with_present_names_and_category(self, database: Database) -> None:
+    async def test_com_s28_best_first_with_their_category_of_now(self, database: Database) -> None:
         """COM-S28: with their category, as the source promised."""
         shirt, mug, _ = await small_history()
         await Product.change({"_id": shirt.id}, {"$set": {"name": "Linen shirt, new"}})
