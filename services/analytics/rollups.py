@@ -64,12 +64,22 @@ class RollupService:
     async def top(dimension: Dimension, *, currency: str = "", period: Period, metric: str, limit: int) -> list[tuple[str, Sums]]:
         """The `limit` keys with the highest sums of a metric above 0, with all their sums; equal ones in the order of their keys.
 
+        Costs what `by_key` does.
+        """
+        found = await RollupService.by_key(dimension, currency=currency, period=period)
+        ranked = sorted(found.items(), key=lambda item: (-item[1][metric], item[0]))
+        return [(key, sums) for key, sums in ranked[:limit] if sums[metric] > 0]
+
+    @staticmethod
+    async def by_key(dimension: Dimension, *, currency: str = "", period: Period) -> dict[str, Sums]:
+        """The sums of every key to which anything happened in the period.
+
         Two commands, three where the period does not begin and end with a day of UTC. The database reads a row for each key
         and day.
         """
         generation = await _generation_of(currency)
         if generation is None:
-            return []
+            return {}
         metrics = METRICS[dimension]
         found: defaultdict[str, Sums] = defaultdict(lambda: dict.fromkeys(metrics, 0))
         start, end = period.bounds
@@ -82,8 +92,7 @@ class RollupService:
             query = {**place, "day": {"$in": edges}}
             for row in await Rollup.find_rows(query, {"_id": 0, "key": 1, "day": 1, "quarters": 1}):
                 add_up(found[row["key"]], _within(row, start, end))
-        ranked = sorted(found.items(), key=lambda item: (-item[1][metric], item[0]))
-        return [(key, sums) for key, sums in ranked[:limit] if sums[metric] > 0]
+        return {key: sums for key, sums in found.items() if any(sums.values())}
 
 
 async def _generation_of(currency: str) -> int | None:

@@ -151,10 +151,15 @@ class SalesReportService:
 
     @staticmethod
     async def list_source_sales(scope: ReportScope, *, viewer: Viewer, limit: int = MAX_ROWS) -> SourceReport:
-        """Sales by where they came from, the highest total first. Raises PermissionDeniedError and OverloadedError."""
+        """Sales by where they came from, the highest total first; also those to which money went back and nothing else.
+
+        Raises PermissionDeniedError and OverloadedError.
+        """
         viewer.require(Permission.VIEW_REPORTS)
-        best = await _top(Dimension.SOURCE, scope, metric="total", limit=limit)
-        rows = [SourceSales(source=key, **sales_fields(totals, scope.currency)) for key, totals in best]
+        async with heavy_work():
+            found = await RollupService.by_key(Dimension.SOURCE, currency=scope.currency, period=scope.period)
+        rows = [SourceSales(source=key, **sales_fields(totals, scope.currency)) for key, totals in found.items()]
+        rows = sorted(rows, key=lambda row: (-row.total.amount, row.source))[:limit]
         return SourceReport(window=window_of(scope.period), currency=scope.currency, rows=rows)
 
 

@@ -335,6 +335,15 @@ class TestListSourceSales:
             ("api", 3300, 0),
         ]
 
+    async def test_source_that_only_paid_back_is_told(self, database: Database) -> None:
+        await small_history()
+
+        report = await SALES.list_source_sales(scope_of("2026-12-01", "2027-01-01"), viewer=SYSTEM)
+
+        assert [(row.source, row.total.amount, row.net.amount, row.cancelled_count) for row in report.rows] == [
+            ("api", 0, -3300, 1)
+        ]
+
 
 class TestRecount:
     """Every figure again, in plain Python over the stored rows, by the local date of each moment."""
