@@ -10,7 +10,6 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from api.web.admin.pages import install
 from models.users import Role, User
 from services.payments.gateways import Gateways
 from services.payments.sandbox import SandboxGateway
@@ -53,12 +52,6 @@ class Clerk:
 
 
 SeatClerk = Callable[..., Awaitable[Clerk]]
-
-
-@pytest.fixture
-def app(app: FastAPI) -> FastAPI:
-    install(app)
-    return app
 
 
 @pytest.fixture
