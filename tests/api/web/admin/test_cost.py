@@ -1,0 +1,91 @@
+"""What a page of the admin asks of the database: the same for one row as for many."""
+
+import asyncio
+
+import pytest
+
+from models.blog.comments import CommentStatus
+from models.inventory.stock import StockLevel, StockMovement
+from models.payments import Payment, Refund
+from services.payments.gateways import Gateways
+from services.payments.payments import PaymentService
+from services.settings import Settings
+from tests.api.web.admin.conftest import Clerk
+from tests.api.web.admin.world import World
+from tests.commands import CommandLog
+from tests.factories.blog import create_post
+from tests.factories.catalog import create_product
+from tests.factories.comments import create_comment
+from tests.factories.inventory import stock
+from tests.factories.orders import create_order
+from tests.factories.payments import RecordingListener, create_payment
+
+# Commands of each page, the session's own read left out: it is kept for a second.
+BUDGETS = {
+    "/admin": 0,
+    "/admin/comments": 2,  # the queue, its authors' names
+    "/admin/fraud": 1,
+    "/admin/orders": 2,  # the page, its count
+    "/admin/orders/{orders}": 4,  # the order, its owner, its timeline, its payments
+    "/admin/payments": 1,
+    "/admin/payments/{payments}": 3,
+    "/admin/stock": 3,  # the page, its count, the locations
+    "/admin/stock/{stock}": 3,
+    "/admin/products": 3,
+    "/admin/users": 2,
+    "/admin/users/{users}": 1,
+    "/admin/webhooks": 1,
+    "/admin/webhooks/{webhooks}": 3,
+    "/admin/jobs": 1,
+    "/admin/audit": 1,
+}
+
+
+class TestBudgets:
+    @pytest.mark.parametrize("path", list(BUDGETS))
+    async def test_page_keeps_its_budget(self, admin: Clerk, commands: CommandLog, path: str) -> None:
+        world = await World.made()
+        for _ in range(3):
+            await create_comment(post=await create_post(), status=CommentStatus.PENDING, author_id=admin.user.id)
+            order = await create_order()
+            await create_payment(subject=f"order:{order.id}")
+            product = await create_product()
+            await stock(product.variants[0], 3, product=product)
+        await admin.get("/admin")  # the session is known from here on
+
+        with commands.counting() as sent:
+            await admin.page(path.format(**{name: ids.get("id") for name, ids in world.ids.items()}))
+
+        assert len(sent.sent) == BUDGETS[path], sent.sent
+
+
+class TestImpatience:
+    async def test_a_refund_pressed_ten_times_is_given_back_once(
+        self, manager: Clerk, gateway: Gateways, settings: Settings
+    ) -> None:
+        made = await create_payment()
+        await PaymentService.execute(made.id, gateways=gateway, listener=RecordingListener(), settings=settings)
+        page = f"/admin/payments/{made.id}"
+        fields = {"amount": "9.90", "reason": "Broken", "form_key": await manager.key(page)}
+
+        answers = await asyncio.gather(*(manager.send(f"{page}/refund", **fields) for _ in range(10)))
+
+        assert {answer.status_code for answer in answers} <= {303, 409}
+        assert 303 in [answer.status_code for answer in answers]
+        row = await Payment.find_row({"_id": made.id})
+        assert row is not None
+        assert (row["refunded"], row["refundable"], await Refund.count_rows({})) == (990, 4000, 1)
+
+    async def test_an_adjustment_pressed_ten_times_counts_once(self, manager: Clerk) -> None:
+        product = await create_product()
+        level = await stock(product.variants[0], 10, product=product)
+        page = f"/admin/stock/{level.id}"
+        fields = {"quantity": "5", "reason": "Found", "form_key": await manager.key(page)}
+
+        answers = await asyncio.gather(*(manager.send(f"{page}/adjust", **fields) for _ in range(10)))
+
+        assert {answer.status_code for answer in answers} <= {303, 409}
+        assert 303 in [answer.status_code for answer in answers]
+        row = await StockLevel.find_row({"_id": level.id})
+        assert row is not None
+        assert (row["on_hand"], await StockMovement.count_rows({"variant_id": level.variant_id})) == (15, 2)
