@@ -17,7 +17,7 @@ class Change:
     text: str
     arrow: str
     tone: Tone
-    before: str
+    before: str  # the figure it moved from; empty where there was none
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def count_cell(number: int) -> Cell:
 def change_of(basis_points: int | None, *, before: str, less_is_better: bool = False) -> Change:
     """From the change in basis points of the figure before; None where that was nothing to compare with."""
     if basis_points is None:
-        return Change("no comparison", "", "flat", before)
+        return Change("none in the period before", "", "flat", "")
     if basis_points == 0:
         return Change("no change", "", "flat", before)
     is_more = basis_points > 0

@@ -28,7 +28,7 @@ async def overview(controls: Controls, viewer: Viewer) -> Sheet:
         SalesReportService.list_source_sales(scope, viewer=viewer, limit=TOP),
     )
     if sales.figures.orders_count == sales.figures.refunds_count == sales.figures.cancelled_count == 0:
-        return Sheet(tiles=_tiles(sales), empty=f"Nothing was sold or given back: {controls.days_text}.")
+        return Sheet(tiles=_tiles(sales), empty=f"In this period ({controls.days_text}) nothing was sold or given back.")
     return Sheet(
         tiles=_tiles(sales),
         charts=[_net_chart(series, controls), _orders_chart(series, controls)],

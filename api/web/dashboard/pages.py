@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request
@@ -31,9 +32,18 @@ LOGOUT = "/dashboard/logout"
 
 Handler = Callable[[Request], Awaitable[Response]]
 
-# All who look at the same figures at the same moment share one making of them. With the poll of a second, and the rollups, an
-# order moves them within two seconds.
-_parts: Cache[Hashable, tuple[str, bytes]] = Cache("dashboard_parts", ttl=0.5, size=64)
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """The figures of a page, and their part of it as it is sent."""
+
+    sheet: Sheet
+    tag: str
+    body: bytes
+
+
+# With the poll of a second and the rollups behind, an order moves the figures within two seconds.
+_sheets: Cache[Hashable, _Made] = Cache("dashboard", ttl=0.5, size=64)
 _part = environment.get_template("dashboard/sheet.html")
 
 
@@ -46,7 +56,7 @@ def _for_people(handler: Handler) -> Handler:
         except Exception as error:
             refusal = problem_for(request.scope, error)
             detail = json.loads(bytes(refusal.body))["detail"]
-            told = page(request, "dashboard/problem.html", status=refusal.status_code, policy=ACTIVE_POLICY, detail=detail)
+            told = page(request, "dashboard/problem.html", status=refusal.status_code, detail=detail, home=HOME)
             if "Retry-After" in refusal.headers:
                 told.headers["Retry-After"] = refusal.headers["Retry-After"]
             return told
@@ -135,7 +145,7 @@ def _figures_page(view: View) -> Handler:
         except (InvalidPeriodError, UnknownTimeZoneError) as error:
             controls, status, refusal = _controls(request, QueryParams()), 422, error.detail
         else:
-            sheet = await view.make(controls, viewer)
+            sheet = (await _made(view, controls, viewer)).sheet
         return page(
             request,
             "dashboard/view.html",
@@ -167,19 +177,24 @@ def _figures_part(view: View) -> Handler:
             return _bare(401)
         if not viewer.can(Permission.VIEW_REPORTS):
             return _bare(403)
-        controls = _controls(request, request.query_params)
-
-        async def load() -> tuple[str, bytes]:
-            body = _part.render(sheet=await view.make(controls, viewer)).encode()
-            return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"', body
-
-        tag, body = await _parts.get_or_load((view.name, controls), load)
-        headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Cookie"}
-        if is_unchanged(request, tag):
+        made = await _made(view, _controls(request, request.query_params), viewer)
+        headers = {"ETag": made.tag, "Cache-Control": "private, no-cache", "Vary": "Cookie"}
+        if is_unchanged(request, made.tag):
             return Response(status_code=304, headers=headers)
-        return Response(body, 200, headers, "text/html")
+        return Response(made.body, 200, headers, "text/html")
 
     return show
+
+
+async def _made(view: View, controls: Controls, viewer: Viewer) -> _Made:
+    """The figures of half a second ago at most. Who asks was looked at before: all who may see them see the same."""
+
+    async def make() -> _Made:
+        sheet = await view.make(controls, viewer)
+        body = _part.render(sheet=sheet).encode()
+        return _Made(sheet, f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"', body)
+
+    return await _sheets.get_or_load((view.name, controls), make)
 
 
 def _bare(status: int) -> Response:

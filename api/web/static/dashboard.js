@@ -14,7 +14,7 @@
   const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
   function colour(name) {
-    const paper = { ink: "#000000", soft: "#444444", grid: "#dddddd", accent: "#1f6f5c", before: "#8a6d2f", surface: "#ffffff" };
+    const paper = { ink: "#000000", soft: "#444444", grid: "#dddddd", accent: "#1f6f5c", bar: "#4f9783", before: "#000000", surface: "#ffffff" };
     return printing ? paper[name] : getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   }
 
@@ -49,7 +49,7 @@
       hovertemplate: "%{text}: %{customdata}<extra>%{fullData.name}</extra>",
     };
     if (isBar) {
-      drawn.marker = { color: colour("accent"), line: { width: 0 } };
+      drawn.marker = { color: colour("bar"), line: { width: 0 } };
     } else {
       drawn.mode = "lines";
       drawn.line = { color: colour(series.shape === "dotted" ? "before" : "accent"), width: 2, dash: series.shape === "dotted" ? "dot" : "solid" };
@@ -84,7 +84,7 @@
     Object.assign(names, across
       ? { tickmode: "array", tickvals: series[0].labels.map((_, index) => index), ticktext: series[0].labels }
       : { ...ticks(series[0].labels, place.clientWidth - 60), tickangle: 0 });
-    const amounts = { ...quiet, automargin: true, tickprefix: table.dataset.prefix, nticks: 6, rangemode: "tozero", ...scale(numbers) };
+    const amounts = { ...quiet, zeroline: true, zerolinecolor: colour("soft"), zerolinewidth: 1, automargin: true, tickprefix: table.dataset.prefix, nticks: 6, rangemode: "tozero", ...scale(numbers) };
     const layout = {
       margin: { l: 8, r: 8, t: series.length > 1 ? 32 : 8, b: 28 },
       paper_bgcolor: "rgba(0,0,0,0)",
