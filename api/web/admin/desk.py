@@ -74,10 +74,11 @@ def _refuse(name: str) -> int:
 class Desk:
     """What the pages and moves of one request work with."""
 
-    def __init__(self, request: Request, viewer: Viewer) -> None:
+    def __init__(self, request: Request, viewer: Viewer, *, path: str) -> None:
         state = request.app.state
         self.request = request
         self.viewer = viewer
+        self.path = path  # of the page that is shown, also when a refused move shows it again
         self.settings: Settings = state.settings
         self.cursors: CursorCodec = state.cursors
         self.gateways: Gateways = state.gateways
@@ -121,8 +122,7 @@ class Desk:
     def here(self, **parameters: str | None) -> str:
         """This page with these parameters instead of its own; an absent one is None."""
         kept = {name: value for name, value in parameters.items() if value}
-        path: str = self.request.url.path
-        return f"{path}?{urlencode(kept)}" if kept else path
+        return f"{self.path}?{urlencode(kept)}" if kept else self.path
 
     def further(self, next_cursor: str | None, **parameters: str | None) -> list[Link]:
         """The way on in an endless list."""

@@ -110,6 +110,7 @@ class Page:
     back: Link | None = None
     tabs: Sequence[Tab] = ()
     search: Sequence[Field] = ()
+    path: str = ""  # where the search leads
     facts: Sequence[tuple[str, Value]] = ()
     actions: Sequence[Action] = ()
     tables: Sequence[Table] = ()

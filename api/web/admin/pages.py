@@ -1,5 +1,6 @@
 """The routes of the admin: each page asks who looks, each move changes one thing through a service and leads on."""
 
+import json
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from urllib.parse import quote
@@ -7,7 +8,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
-from api.errors import status_of
+from api.errors import problem_for, status_of
 from api.web import rendering, signin
 from api.web.admin.comments import COMMENTS
 from api.web.admin.desk import ADMIN, Desk, new_key
@@ -22,14 +23,14 @@ from api.web.admin.stock import STOCK
 from api.web.admin.trail import AUDIT
 from api.web.admin.views import Build, Move, View
 from api.web.admin.webhooks import WEBHOOKS
-from services.errors import AppError, PermissionDeniedError
+from services.errors import AppError, PermissionDeniedError, RateLimitedError, UnavailableError
 from services.users.permissions import Viewer
 
 VIEWS = [COMMENTS, FRAUD, ORDERS, PAYMENTS, STOCK, PRODUCTS, USERS, WEBHOOKS, JOBS, AUDIT]
 _SIGN_IN = "/dashboard/login"
 
 Handler = Callable[[Request], Awaitable[Response]]
-Work = Callable[[Request, Desk, signin.PageVisit], Awaitable[Response]]
+Work = Callable[[Request, signin.PageVisit, Viewer], Awaitable[Response]]
 
 
 def install(app: FastAPI) -> None:
@@ -42,19 +43,36 @@ def install(app: FastAPI) -> None:
 
 
 def _behind_sign_in(work: Work) -> Handler:
-    """Sends strangers to the sign-in, and answers what a service refuses with a page."""
+    """Sends strangers to the sign-in. Whatever goes wrong is told as a page."""
 
     async def handle(request: Request) -> Response:
-        visit = await signin.visit_of(request)
-        if visit.viewer is None:
-            target = request.url.path if request.method == "GET" else ADMIN
-            return RedirectResponse(f"{_SIGN_IN}?next={quote(target)}", HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
         try:
-            return await work(request, Desk(request, visit.viewer), visit)
-        except AppError as error:
-            return _render(request, visit, Page(_HEADINGS.get(status_of(type(error)), "That did not work")), error=error)
+            visit = await signin.visit_of(request)
+            if visit.viewer is None:
+                target = request.url.path if request.method == "GET" else ADMIN
+                return _redirect(f"{_SIGN_IN}?next={quote(target)}")
+            try:
+                return await work(request, visit, visit.viewer)
+            except AppError as error:
+                heading = _HEADINGS.get(status_of(type(error)), "That did not work")
+                return _render(request, visit, visit.viewer, Page(heading), error=error)
+        except Exception as error:
+            refusal = problem_for(request.scope, error)
+            detail = json.loads(bytes(refusal.body))["detail"]
+            told = rendering.page(request, "admin_problem.html", status=refusal.status_code, detail=detail)
+            return _may_be_tried_again(told, refusal.headers.get("Retry-After"))
 
     return handle
+
+
+def _redirect(target: str) -> Response:
+    return RedirectResponse(target, HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
+
+
+def _may_be_tried_again(page: Response, seconds: str | int | None) -> Response:
+    if seconds is not None:
+        page.headers["Retry-After"] = str(seconds)
+    return page
 
 
 _HEADINGS = {
@@ -64,29 +82,31 @@ _HEADINGS = {
 }
 
 
-async def _front(request: Request, desk: Desk, visit: signin.PageVisit) -> Response:
-    if not _open_to(desk.viewer):
+async def _front(request: Request, visit: signin.PageVisit, viewer: Viewer) -> Response:
+    if not _open_to(viewer):
         raise PermissionDeniedError("There is nothing here for your role.")
-    return _render(request, visit, Page("Admin"), is_front=True)
+    return _render(request, visit, viewer, Page("Admin"), is_front=True)
 
 
 def _shows(view: View, build: Build) -> Work:
-    async def show(request: Request, desk: Desk, visit: signin.PageVisit) -> Response:
-        desk.viewer.require(view.permission)
-        return _render(request, visit, await build(desk), view=view, notice=_notice(view, request))
+    async def show(request: Request, visit: signin.PageVisit, viewer: Viewer) -> Response:
+        viewer.require(view.permission)
+        page = await build(Desk(request, viewer, path=request.url.path))
+        return _render(request, visit, viewer, page, view=view, notice=_notice(view, request))
 
     return show
 
 
 def _makes(view: View, path: str, move: Move) -> Work:
-    async def make(request: Request, desk: Desk, visit: signin.PageVisit) -> Response:
-        desk.viewer.require(view.permission)
+    async def make(request: Request, visit: signin.PageVisit, viewer: Viewer) -> Response:
+        viewer.require(view.permission)
+        desk = Desk(request, viewer, path=view.path_of(move.page, request.path_params))
         form = await desk.read_form()
         try:
             target = await move.act(desk, form)
         except AppError as error:
-            return _render(request, visit, await move.page(desk), view=view, error=error)
-        return RedirectResponse(f"{target}?done={path.rpartition('/')[2]}", HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
+            return _render(request, visit, viewer, await move.page(desk), view=view, error=error)
+        return _redirect(f"{target}?done={path.rpartition('/')[2]}")
 
     return make
 
@@ -104,6 +124,7 @@ def _open_to(viewer: Viewer) -> list[View]:
 def _render(
     request: Request,
     visit: signin.PageVisit,
+    viewer: Viewer,
     page: Page,
     *,
     view: View | None = None,
@@ -111,19 +132,19 @@ def _render(
     error: AppError | None = None,
     is_front: bool = False,
 ) -> Response:
-    assert visit.viewer is not None
-    views = _open_to(visit.viewer)
-    return rendering.page(
+    views = _open_to(viewer)
+    rendered = rendering.page(
         request,
         "admin.html",
         status=status_of(type(error)) if error else 200,
         page=page,
         views=views if is_front else [],
         menu=[Tab(one.path, one.title, one is view) for one in views],
-        viewer=visit.viewer,
+        viewer=viewer,
         form_token=visit.form_token,
         new_key=new_key,
         shown=shown,
         notice=notice,
         problem=error.detail if error else "",
     )
+    return _may_be_tried_again(rendered, error.retry_after if isinstance(error, RateLimitedError | UnavailableError) else None)

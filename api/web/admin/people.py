@@ -19,6 +19,7 @@ async def _list(desk: Desk) -> Page:
     return Page(
         title="Users",
         tabs=desk.tabs("role", Role, role),
+        path=desk.path,
         search=[Field("search", "Whole username or e-mail", "search", wanted or "", max_length=254)],
         tables=[Table(_counted(found.total_count), columns, [_row(one) for one in found.items], "Nobody is found.")],
         paging=desk.numbered(found.page, found.total_pages, role=role, search=wanted),

@@ -25,6 +25,7 @@ async def _list(desk: Desk) -> Page:
     )
     return Page(
         title="Audit log",
+        path=desk.path,
         search=[
             Field("subject", "What it is about, as user:<id>", "search", subject or "", max_length=100),
             Field("actor", "Who did it, by id", "search", actor or "", max_length=24),

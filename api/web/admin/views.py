@@ -37,3 +37,7 @@ class View:
     @property
     def path(self) -> str:
         return f"{ADMIN}/{self.name}"
+
+    def path_of(self, page: Build, named: Mapping[str, str]) -> str:
+        """Where a page of this view stands, with what the address named filled in."""
+        return self.path + next(path for path, build in self.pages.items() if build is page).format(**named)

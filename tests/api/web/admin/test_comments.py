@@ -1,11 +1,14 @@
 """The moderation queue."""
 
+import re
 from typing import Any
 
 import pytest
 
 from models.blog.comments import Comment, CommentStatus
 from models.blog.posts import Post
+from services.blog.moderation import ModerationService
+from services.errors import UnavailableError
 from tests.api.web.admin.conftest import Clerk
 from tests.factories.blog import create_post
 from tests.factories.comments import create_comment
@@ -91,3 +94,35 @@ class TestModerate:
         assert answer.status_code == 404
         assert "There is no such comment." in answer.text
         assert "still here" in answer.text
+
+    async def test_the_page_of_a_refusal_leads_on_as_the_queue_does(self, editor: Clerk) -> None:
+        answer = await editor.send(f"{QUEUE}/65f0c0ffee0ddba11ca7f00d/approve", revision=1)
+
+        links = re.findall(r'href="(/admin/comments[^"]*)"', answer.text)
+        assert set(links) >= {f"{QUEUE}?status=approved", f"{QUEUE}?status=spam"}
+        assert {link for link in links if (await editor.get(link)).status_code != 200} == set()
+
+
+class TestTrouble:
+    async def test_what_nobody_expected_is_a_page_that_tells_nothing(
+        self, editor: Clerk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def broken(**_: object) -> None:
+            raise RuntimeError("the inside of things")
+
+        monkeypatch.setattr(ModerationService, "list_queue", broken)
+        answer = await editor.get(QUEUE)
+
+        assert (answer.status_code, answer.headers["content-type"]) == (500, "text/html; charset=utf-8")
+        assert "Something went wrong on our side." in answer.text
+        assert "inside of things" not in answer.text
+
+    async def test_what_passes_says_when_to_try_again(self, editor: Clerk, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def away(**_: object) -> None:
+            raise UnavailableError(retry_after=7)
+
+        monkeypatch.setattr(ModerationService, "list_queue", away)
+        answer = await editor.get(QUEUE)
+
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "7")
+        assert "Agora cannot answer right now." in answer.text
