@@ -12,6 +12,7 @@ import structlog
 from models.database import DatabaseUnavailableError, PyMongoError, heed_cancellation, watch
 from models.events import Event
 from services.analytics.consumer import ROLLUP_CONSUMER
+from services.analytics.purchases import PURCHASE_CONSUMER
 from services.analytics.traffic import TrafficService
 from services.blog.anonymity import ANONYMITY_CONSUMER
 from services.blog.lifecycle import PublishingService
@@ -29,7 +30,7 @@ from services.ecommerce.stock_notices import STOCK_NOTICE_CONSUMER, stock_notice
 from services.events import Consumer, EventService
 from services.inventory.reservations import ReservationService
 from services.jobs import JobService, RecurringJob
-from services.mail import make_mailer
+from services.mail import Mailer, make_mailer
 from services.payments.jobs import payment_resolver
 from services.settings import Settings
 from services.users.mails import account_mail_consumer
@@ -60,9 +61,12 @@ def make_jobs(settings: Settings) -> list[RecurringJob]:
     ]
 
 
-def make_consumers(settings: Settings) -> list[Consumer]:
-    """Every durable consumer of events. Caches are not: each API process listens for its own (`LiveHub.listeners`)."""
-    mailer = make_mailer(settings)
+def make_consumers(settings: Settings, *, mailer: Mailer | None = None) -> list[Consumer]:
+    """Every durable consumer of events; mail goes to `mailer`, or where the settings say.
+
+    Caches are none: each API process listens for its own (`LiveHub.listeners`).
+    """
+    mailer = mailer or make_mailer(settings)
     return [
         account_mail_consumer(settings, mailer),
         order_mail_consumer(settings, mailer),
@@ -75,6 +79,7 @@ def make_consumers(settings: Settings) -> list[Consumer]:
         STOCK_NOTICE_CONSUMER,
         RETURN_CONSUMER,
         ROLLUP_CONSUMER,
+        PURCHASE_CONSUMER,
         WEBHOOK_CONSUMER,
     ]
 

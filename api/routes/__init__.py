@@ -3,9 +3,14 @@
 from fastapi import APIRouter
 
 from api.routes import auth, events, imports, inventory, jobs, live, reconcile, social, syndication, users, webhooks
+from api.routes.analytics import content as content_reports
+from api.routes.analytics import customers as customer_reports
 from api.routes.analytics import events as visit_events
 from api.routes.analytics import exports as report_files
+from api.routes.analytics import inventory as stock_reports
+from api.routes.analytics import payments as payment_reports
 from api.routes.analytics import sales as sales_reports
+from api.routes.analytics import users as user_reports
 from api.routes.analytics import visits as visit_reports
 from api.routes.blog import categories, comments, discovery, likes, posts, revisions, tags
 from api.routes.ecommerce import (
@@ -68,5 +73,10 @@ ROUTERS: list[APIRouter] = [
     imports.router,
     sales_reports.router,
     visit_reports.router,
+    customer_reports.router,
+    stock_reports.router,
+    payment_reports.router,
+    content_reports.router,
+    user_reports.router,
     report_files.router,
 ]

@@ -1,6 +1,7 @@
 """Which of several stretches a value lies in, as an expression both servers compute alike."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from models.money import half_up
@@ -21,6 +22,11 @@ def _between(field: str, starts: Sequence[Any], low: int, high: int) -> Any:
     return {
         "$cond": [{"$lt": [field, starts[middle]]}, _between(field, starts, low, middle), _between(field, starts, middle, high)]
     }
+
+
+def whole_minute(moment: datetime) -> datetime:
+    """The minute it lies in, so that a report of the present is the same to the byte for a while."""
+    return moment.replace(second=0, microsecond=0)
 
 
 def quotient(total: int, count: int) -> int:

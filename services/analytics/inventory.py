@@ -12,10 +12,10 @@ from beanie import PydanticObjectId
 
 from models.analytics.stock import DeadStockItem, DeadStockReport, StockCover, TurnoverReport
 from models.base import now as present
-from models.base import to_milliseconds
 from models.database import Session, run_transaction
 from models.inventory.stock import MovementKind, StockLevel, StockMovement
 from models.money import Money, half_up
+from services.analytics.buckets import whole_minute
 from services.analytics.figures import window_of
 from services.analytics.scopes import ReportScope
 from services.errors import RuleViolatedError
@@ -112,7 +112,7 @@ class InventoryReportService:
         viewer.require(Permission.VIEW_REPORTS)
         if not (1 <= days <= MAX_DEAD_DAYS and 1 <= limit <= MAX_DEAD_ITEMS):
             raise InvalidDeadStockError
-        since = to_milliseconds(now or present()) - timedelta(days=days)
+        since = whole_minute(now or present()) - timedelta(days=days)
         async with heavy_work():
             sold = [row["_id"] for row in await StockMovement.aggregate_rows(sellers_pipeline(since))]
             rows = await StockLevel.aggregate_rows(dead_pipeline(currency, sold))

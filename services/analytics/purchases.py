@@ -49,7 +49,7 @@ class PurchaseService:
     async def rebuild() -> int:
         """Recount every customer, in the order of their ids; returns of how many the rows were not right.
 
-        May be killed and begun again at any point, and run beside the consumer. Imports tell no events: run it after them.
+        May be killed and begun again at any point, and run beside the consumer.
         """
         changed, after = 0, None
         while True:
@@ -151,6 +151,7 @@ PURCHASE_CONSUMER = Consumer(
         EventType.ORDER_UPDATED,
         EventType.ORDER_CANCELLED,
         EventType.ORDER_REFUNDED,
+        EventType.ORDER_IMPORTED,
     },
     _note,
 )

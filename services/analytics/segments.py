@@ -11,9 +11,8 @@ from typing import Any
 from models.analytics.customers import CustomerSegment, SegmentFigures, SegmentMember, SegmentReport
 from models.analytics.purchases import CustomerValue
 from models.base import now as present
-from models.base import to_milliseconds
 from models.money import Money
-from services.analytics.buckets import stretch_number
+from services.analytics.buckets import stretch_number, whole_minute
 from services.analytics.figures import rate
 from services.heavy import heavy_work
 from services.pagination import Page, PageRequest, page_of
@@ -42,7 +41,7 @@ class Scale:
     """The thresholds of one moment and one average, each the least value of its score; the first has none below it."""
 
     def __init__(self, *, now: datetime, customers: int, net: int) -> None:
-        self.recency = [to_milliseconds(now) - timedelta(days=days) for days in RECENCY_DAYS]
+        self.recency = [now - timedelta(days=days) for days in RECENCY_DAYS]
         self.frequency = list(FREQUENCIES)
         # net >= quarters / 4 of the average, in whole minor units: rounded up, so that the integers on both sides agree.
         self.monetary = [-(-max(net, 0) * quarters // (4 * customers)) if customers else 0 for quarters in MONETARY_QUARTERS]
@@ -87,7 +86,7 @@ class SegmentService:
         Customers all of whose orders were cancelled are in none. Raises PermissionDeniedError and OverloadedError.
         """
         viewer.require(Permission.VIEW_REPORTS)
-        moment = to_milliseconds(now or present())
+        moment = whole_minute(now or present())
         async with heavy_work():
             scale = await _scale(currency, moment)
             rows = await CustomerValue.aggregate_rows(scores_pipeline(currency, scale))
@@ -120,7 +119,7 @@ class SegmentService:
         """
         viewer.require(Permission.MANAGE_ORDERS)
         async with heavy_work():
-            scale = await _scale(currency, to_milliseconds(now or present()))
+            scale = await _scale(currency, whole_minute(now or present()))
             query = {"currency": currency, "kept_count": {"$gt": 0}, "$or": scale.query(segment)}
             rows = await CustomerValue.find_rows(query, sort=[("net", -1), ("_id", 1)], skip=page.skip, limit=page.limit)
             total = await CustomerValue.count_rows(query)

@@ -5,9 +5,8 @@ from typing import Any
 
 from models.analytics.users import RoleFigures, UserFigures, UserPoint, UserReport
 from models.base import now as present
-from models.base import to_milliseconds
 from models.users import LoginRecord, Role, User
-from services.analytics.buckets import stretch_number
+from services.analytics.buckets import stretch_number, whole_minute
 from services.analytics.figures import window_of
 from services.analytics.periods import Period, day_start
 from services.analytics.scopes import ReportScope
@@ -70,7 +69,7 @@ class UserReportService:
                 )
                 for role in Role
             ],
-            logins_known_since=to_milliseconds(now or present()) - timedelta(days=RECORD_DAYS),
+            logins_known_since=whole_minute(now or present()) - timedelta(days=RECORD_DAYS),
         )
 
 

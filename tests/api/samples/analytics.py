@@ -16,6 +16,10 @@ async def _report(world: World, operation: Operation, variant: str) -> str:
     return "sales"
 
 
-VALUES: dict[str, Provider] = {"report": _report}
+async def _segment(world: World, operation: Operation, variant: str) -> str:
+    return "loyal"
+
+
+VALUES: dict[str, Provider] = {"report": _report, "segment": _segment}
 QUERIES: dict[str, Query] = {}
 BODIES: dict[str, Body] = {"record_events": _events}
