@@ -128,7 +128,7 @@ class RollupGeneration(AgoraDocument):
 
     number: int
     state: GenerationState
-    facts_count: int = 0  # that the rebuild put there
+    facts: int = 0  # how many the rebuild put there
     ready_at: UtcDatetime | None = None
 
     class Settings:

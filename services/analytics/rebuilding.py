@@ -79,7 +79,7 @@ async def rebuild(*, pause: timedelta) -> int:
         counted += len(facts)
 
     async def replace(session: Session) -> None:
-        fields = {"state": GenerationState.READY.value, "facts_count": counted, "ready_at": present()}
+        fields = {"state": GenerationState.READY.value, "facts": counted, "ready_at": present()}
         query = {"number": number, "state": GenerationState.BUILDING.value}
         if not await RollupGeneration.change_row(query, {"$set": fields}, session=session):
             raise RebuildOvertakenError

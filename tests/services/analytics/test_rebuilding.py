@@ -363,7 +363,7 @@ class TestRebuild:
         }
         assert numbers == {PERMANENT, 2}
         generations = await RollupGeneration.find_rows({}, sort=[("number", 1)])
-        assert [(row["number"], row["state"], row["facts_count"]) for row in generations] == [
+        assert [(row["number"], row["state"], row["facts"]) for row in generations] == [
             (1, "dropped", count),
             (2, "ready", count),
         ]
