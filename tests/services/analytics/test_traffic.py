@@ -2,6 +2,7 @@ import asyncio
 import random
 from collections import Counter
 from datetime import UTC, date, timedelta
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,12 +10,16 @@ import pytest
 from models.analytics.events import SearchedTerm, VisitEvent, VisitKind
 from models.analytics.rollups import Dimension, FactMark, Rollup
 from models.database import Database
+from services.analytics.intake import VisitService
 from services.analytics.periods import Period
 from services.analytics.rollups import RollupService
 from services.analytics.traffic import TrafficService
+from services.analytics.visitors import VisitorSalts
+from services.jobs import JobService
 from services.settings import Settings
+from services.worker import make_jobs
 from tests.commands import CommandLog
-from tests.factories.visits import NOON, create_event, make_event
+from tests.factories.visits import NOON, create_event, make_event, make_told, make_visitor
 from tests.races import seeds
 from tests.shapes import serving_index
 
@@ -232,3 +237,42 @@ class TestIndexes:
 
         [read] = [read for read in sent.reads if read.collection == "analytics_events"]
         assert serving_index(read) == "rolled"
+
+
+class TestJobs:
+    async def test_worker_brings_visits_into_the_figures(self, database: Database, settings: Settings) -> None:
+        await create_event()
+        [job] = [job for job in make_jobs(settings) if job.name == "roll_up_visits"]
+
+        done = await JobService.run_now(job)
+
+        assert (done.last_result, done.last_error) == ("1 visit events rolled up", None)
+        assert await traffic() == {"page_views": 1, "visitors": 1}
+
+
+class TestRaces:
+    @pytest.mark.parametrize("seed", seeds(2))
+    async def test_events_sent_by_many_while_they_are_rolled_up_count_once(
+        self, database: Database, settings: Settings, seed: int
+    ) -> None:
+        """Fifty callers with the same 20 events in some order, and workers that roll up meanwhile."""
+        salts, draw = VisitorSalts(site="https://shop.example"), random.Random(seed)
+        told = [make_told(id=UUID(int=seed * 100 + n)) for n in range(20)]
+
+        async def send() -> int:
+            batch = draw.sample(told, 8)
+            await asyncio.sleep(draw.random() / 20)
+            taken = await VisitService.record_events(batch, visitor=make_visitor(), salts=salts, settings=settings, now=NOON)
+            return taken.accepted
+
+        async def roll() -> int:
+            await asyncio.sleep(draw.random() / 20)
+            await TrafficService.roll_up(limit=draw.randrange(1, 20))
+            return 0
+
+        accepted = sum(await asyncio.gather(*(send() for _ in range(50)), *(roll() for _ in range(10))))
+        await TrafficService.roll_up_all()
+
+        kept = len(await VisitEvent.find_rows({}))
+        assert (accepted, await traffic()) == (kept, {"page_views": kept, "visitors": 1})
+        assert kept == 20
