@@ -6,10 +6,13 @@ from typing import Any
 
 from beanie import PydanticObjectId
 
-from models.analytics.rollups import GenerationState, Rollup, RollupGeneration
+from models.analytics.rollups import FactMark, GenerationState, Rollup, RollupGeneration, mark_id
+from models.events import Checkpoint, Event
+from services.analytics.consumer import ROLLUP_CONSUMER
 from services.analytics.counting import Moved, add_up, moved_by
 from services.analytics.rebuilding import read_facts
 from services.drift import Drift
+from services.events import EventService
 
 READ = 500  # rows at a time
 
@@ -38,10 +41,11 @@ class _Sum:
 
 
 async def rollup_drift() -> AsyncIterator[Drift]:
-    """Rows of money that say something else than the orders, payments, refunds and returns; `make rollups` mends them.
+    """Rows of money that say something else than what was counted, and what was never counted; `make rollups` mends both.
 
-    Nothing while no rollups were ever made. Counts twice when something differs, and reports what differs in the same way both
-    times: what was being counted just then does not. The sums of all days are held in memory, some 300 bytes for each.
+    Nothing while no rollups were ever made, and nothing is missed while the consumer has events to come. Counts twice when
+    something differs, and reports what differs in the same way both times: what was being counted just then does not. The sums of
+    all days are held in memory, some 300 bytes for each.
     """
     first = {drift.id: drift async for drift in _differences()}
     if not first:
@@ -57,12 +61,19 @@ async def _differences() -> AsyncIterator[Drift]:
     if not rows:  # nothing was ever counted: no worker has run yet
         return
     number = rows[0]["number"]
+    is_behind = await _is_behind()
     counted: dict[PydanticObjectId, _Sum] = {}
     places: dict[PydanticObjectId, str] = {}
     async for facts in read_facts():
-        for id, moved in moved_by((number, fact) for fact in facts).items():
+        marks = {mark_id(number, fact.key): fact for fact in facts}
+        known = {row["_id"] for row in await FactMark.find_rows({"_id": {"$in": list(marks)}}, {"_id": 1})}
+        for id, moved in moved_by((number, fact) for id, fact in marks.items() if id in known).items():
             counted.setdefault(id, _Sum()).add(moved.totals, moved.quarters)
             places[id] = _place(moved)
+        if not is_behind:
+            for id, fact in marks.items():
+                if id not in known:
+                    yield Drift(FactMark.get_collection_name(), id, fact.key, None, "to be counted", is_derived=False)
     async for row in _stored(number):
         stored, wanted = _Sum(), counted.pop(row["_id"], _Sum())
         stored.add(row["totals"], row["quarters"])
@@ -71,6 +82,14 @@ async def _differences() -> AsyncIterator[Drift]:
     for id, wanted in counted.items():
         if wanted.differs_from(_Sum()):
             yield _drift(id, places[id], _Sum(), wanted)
+
+
+async def _is_behind() -> bool:
+    """Whether events are to come to the consumer, so that what is not counted may only not be counted yet."""
+    if await Event.find_rows({"sequence": None}, {"_id": 1}, limit=1):
+        return True
+    checkpoint = await Checkpoint.find_row({"consumer": ROLLUP_CONSUMER.name}, {"sequence": 1})
+    return (checkpoint["sequence"] if checkpoint else 0) < await EventService.last_sequence()
 
 
 _PLACE = ("generation", "dimension", "key", "currency", "day")

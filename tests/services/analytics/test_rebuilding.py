@@ -433,5 +433,16 @@ class TestDrift:
         await rebuilt()
         assert await drift() == []
 
+    async def test_what_was_never_told_is_missed_once_the_consumer_has_come_to_the_end(self, database: Database) -> None:
+        await rebuilt()
+        order = await make_sale([make_sold_line(await create_product())], paid_at=PAID).store()
+        told = Event(type=EventType.ORDER_CANCELLED, subject=f"order:{PydanticObjectId()}")
+        await told.store()
+
+        assert await drift() == []
+        while await EventService.pump([ROLLUP_CONSUMER]):
+            pass
+        assert await drift() == [f"sale:{order.id}: None / to be counted"]
+
     def test_is_among_the_checks(self) -> None:
         assert [check.name for check in CHECKS].count("rollups") == 1
