@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export AGORA_DATA := $(DATA)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help install run worker seed import demo test test-pages check format lint typecheck cov bench stress-buyers stress-crash stress-checkout stress-jobs stress-payments stress-races reconcile reconcile-payments rollups indexes openapi fuzz clean
+.PHONY: help install run worker seed simulate import demo test test-pages check format lint typecheck cov bench stress-buyers stress-crash stress-checkout stress-jobs stress-payments stress-races reconcile reconcile-payments rollups indexes openapi fuzz clean
 
 help: ## list the commands
 	@echo "make COMMAND [LANE=pymongo|motor] [PORT=8000] [DATA=.agora] [PYTHON=python3]"
@@ -48,6 +48,9 @@ seed: $(READY) ## fill in the sample data (SCALE=1|10|100)
 
 import: $(READY) ## bring a CSV of products or order lines in: FILE=... [FORMAT=auto|woocommerce|shopify|medusa|retail] [CURRENCY=GBP]
 	@exec $(PY) -m scripts.imports "$(FILE)" $(if $(FORMAT),--format $(FORMAT)) $(if $(CURRENCY),--currency $(CURRENCY))
+
+simulate: $(READY) ## play a shop and a publication on a virtual clock: SEED=1 DAYS=30 SCALE=1 [REPORT=file]
+	@exec $(PY) -m scripts.simulate --seed $(or $(SEED),1) --days $(or $(DAYS),30) --scale $(SCALE) $(if $(REPORT),--report "$(REPORT)") $(if $(KEEP),--keep) $(if $(FORCE),--force)
 
 demo: $(READY) ## walk through the publication and print it
 	@exec $(PY) -m scripts.demo

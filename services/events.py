@@ -87,8 +87,7 @@ class EventService:
     @staticmethod
     async def list_after(sequence: int, *, limit: int = BATCH) -> list[Event]:
         """Numbered facts after `sequence`, in order."""
-        rows = await Event.find_rows({"sequence": {"$gt": sequence}}, sort=[("sequence", 1)], limit=limit)
-        return [Event.from_row(row) for row in rows]
+        return [Event.from_row(row) for row in await _rows_after(sequence, limit)]
 
     @staticmethod
     async def deliver(consumer: Consumer, *, now: datetime | None = None) -> int:
@@ -104,14 +103,15 @@ class EventService:
         passed = 0
         overlooked: int | None = None  # the last of those that do not concern it: one write moves past all of them
         ends_at = time.monotonic() + ROUND_SECONDS
-        for event in await EventService.list_after(checkpoint.sequence):
+        for row in await _rows_after(checkpoint.sequence, BATCH):
             if time.monotonic() > ends_at:
                 break
-            assert event.sequence is not None
-            if event.type not in consumer.types:
-                overlooked = event.sequence
+            sequence: int = row["sequence"]
+            if row["type"] not in consumer.types:
+                overlooked = sequence
                 passed += 1
                 continue
+            event = Event.from_row(row)
             try:
                 await consumer.handle(event)
             except Exception as error:
@@ -120,7 +120,7 @@ class EventService:
                     await _pass(consumer, overlooked)
                 if not await _note_failure(consumer, checkpoint, event, error, now):
                     return passed
-            await _pass(consumer, event.sequence)
+            await _pass(consumer, sequence)
             overlooked = None
             checkpoint.failures = 0
             passed += 1
@@ -137,6 +137,10 @@ class EventService:
         moved = await EventService.number_new()
         results = await asyncio.gather(*(EventService.deliver(consumer, now=now) for consumer in consumers))
         return moved + sum(results)
+
+
+async def _rows_after(sequence: int, limit: int) -> list[dict[str, Any]]:
+    return await Event.find_rows({"sequence": {"$gt": sequence}}, sort=[("sequence", 1)], limit=limit)
 
 
 async def _checkpoint(consumer: str) -> Checkpoint:

@@ -1,0 +1,182 @@
+"""`make simulate`: play so many days of a shop and a publication through the real services, and say what became of them."""
+
+import asyncio
+import contextlib
+import logging
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from pymongo import IndexModel
+from pymongo.errors import OperationFailure
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from models.base import AgoraDocument
+from models.documents import DOCUMENTS
+from scripts.connection import Launch, connected, explained, reach_database
+from scripts.embedded import EmbeddedServer, LaunchError
+from scripts.simulation_readers import authors
+from scripts.simulation_report import Report, make_report
+from scripts.simulation_shop import is_inhabited, open_shop, restock
+from scripts.simulation_staff import shifts
+from scripts.simulation_visitors import visitors
+from scripts.simulation_world import START, World
+from services.cache import clear_all_caches
+from services.indexes import IndexService, declared_indexes
+from services.settings import Settings
+
+# Passwords of people who do not exist: hashed by the same code, and quickly.
+_QUICK = {"password_hash_time_cost": 1, "password_hash_memory_kib": 8}
+_THROWN_AWAY_SECRET = "the secret of a world that is thrown away"
+
+
+class InhabitedError(LaunchError):
+    """The database holds somebody's data."""
+
+    def __init__(self) -> None:
+        super().__init__("There are people in this database: simulate into an empty one, or say --force to add to it.")
+
+
+class RealWorldError(LaunchError):
+    """Nobody simulates customers where there are real ones."""
+
+    def __init__(self) -> None:
+        super().__init__("This is a production environment: nothing is simulated here.")
+
+
+async def simulate(world: World, *, bar: Progress | None = None) -> Report:
+    """Play the world on the bound database from beginning to end, and report. Needs the indexes; leaves the caches empty."""
+    clear_all_caches()
+    task = None if bar is None else bar.add_task("Days", total=world.days)
+
+    def on_day(day: int) -> None:
+        if bar is not None and task is not None:
+            bar.update(task, completed=day)
+
+    try:
+        await world.play(partial(_opening, world), on_day)
+        return await make_report(world)
+    finally:
+        clear_all_caches()
+
+
+async def _opening(world: World) -> None:
+    await open_shop(world)
+    for actors in (visitors, shifts, restock, authors):
+        world.begin(actors(world))
+
+
+@contextlib.asynccontextmanager
+async def without_sweeps() -> AsyncIterator[None]:
+    """The declared indexes, but those that have the server forget what its own clock calls old: the world does that itself.
+
+    Afterwards they are as declared.
+    """
+    swept = [document for document in DOCUMENTS if any(map(_sweeps, declared_indexes(document)))]
+    await IndexService.create_missing([document for document in DOCUMENTS if document not in swept])
+    for document in swept:
+        await _replace(document, sweeping=False)
+    try:
+        yield
+    finally:
+        for document in swept:
+            await _replace(document, sweeping=True)
+
+
+def _sweeps(index: IndexModel) -> bool:
+    return "expireAfterSeconds" in index.document
+
+
+async def _replace(document: type[AgoraDocument], *, sweeping: bool) -> None:
+    for index in declared_indexes(document):
+        if not _sweeps(index):
+            continue
+        with contextlib.suppress(OperationFailure):  # it was not there yet
+            await document.collection().drop_index(index.document["name"])
+        if not sweeping:
+            keys = list(index.document["key"].items())
+            await document.collection().create_indexes([IndexModel(keys, name=index.document["name"])])
+    if sweeping:
+        await IndexService.create_missing([document])
+    else:
+        rest = [index for index in declared_indexes(document) if not _sweeps(index)]
+        if rest:
+            await document.collection().create_indexes(rest)
+
+
+def main(
+    seed: Annotated[int, typer.Option(help="The same seed is the same world")] = 1,
+    days: Annotated[int, typer.Option(min=1, max=3_650, help="Days to play")] = 30,
+    scale: Annotated[int, typer.Option(min=1, max=100, help="Times thirty-six visits a day and as many products")] = 1,
+    start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The first day")] = START.replace(tzinfo=None),
+    report: Annotated[Path | None, typer.Option(help="Write the report to this file, too")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Into the database of the data folder")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also where people are in it already")] = False,
+) -> None:
+    """Exits 0 when the books agree at the end, 1 when they do not or nothing could be simulated.
+
+    Without --keep, and without MONGODB_URI, everything happens in a database of its own, which is thrown away.
+    """
+    # What a refused card and a lost answer log is the order of this world.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    console = Console()
+
+    async def work(settings: Settings) -> Report:
+        if settings.is_production:
+            raise RealWorldError
+        played = settings.model_copy(update=_QUICK)
+        async with connected(played):
+            if not force and await is_inhabited():
+                raise InhabitedError
+            world = World(seed, days=days, scale=scale, settings=played, start=start.replace(tzinfo=UTC))
+            async with without_sweeps():
+                with _bar() as bar:
+                    return await simulate(world, bar=bar)
+
+    with explained():
+        began = time.perf_counter()
+        with _kept() if keep or Launch().mongodb_uri else _thrown_away() as settings:
+            made = asyncio.run(work(settings))
+        console.print(made.text(), markup=False, highlight=False)
+        if report is not None:
+            report.write_text(made.text())
+        console.print(f"Played in {time.perf_counter() - began:.1f} s.")
+        raise SystemExit(1 if made.disagreements else 0)
+
+
+@contextlib.contextmanager
+def _kept() -> Iterator[Settings]:
+    with reach_database() as reached:
+        yield reached.settings
+
+
+@contextlib.contextmanager
+def _thrown_away() -> Iterator[Settings]:
+    """Settings of a database server of its own, in a folder that is removed. No environment decides anything."""
+    with tempfile.TemporaryDirectory(prefix="agora-simulation-") as folder:
+        server = EmbeddedServer(Path(folder), durable=False)
+        server.start()
+        try:
+            yield Settings(
+                _env_file=None, secret_key=_THROWN_AWAY_SECRET, mongodb_uri=server.uri, database="simulation", embedded=True
+            )
+        finally:
+            server.stop()
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Progress]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        yield bar
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,168 @@
+"""SIM-1: a simulated world is the same world for the same seed, and its books add up, also when it ends in the middle."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from models import clock
+from models.base import now
+from models.database import Database
+from models.documents import DOCUMENTS
+from models.ecommerce.orders import Order
+from models.events import Event
+from models.users import User
+from scripts import simulation_shop, simulation_visitors
+from scripts.embedded import EmbeddedServer
+from scripts.simulate import simulate, without_sweeps
+from scripts.simulation_report import Report
+from scripts.simulation_world import World
+from services.indexes import IndexService
+from services.reconcile import ReconcileService
+from services.settings import Settings
+from tests import books
+from tests.databases import DatabasePool
+from tests.scripts.processes import ROOT, environment, run_script, wait_until
+
+# Ahead of the machine's clock: the test database's own sweep finds nothing that is over.
+START = datetime(2040, 3, 1, tzinfo=UTC)
+DAYS = 2
+_SMALL_PROGRAM = """
+import sys
+import typer
+from scripts import simulate, simulation_shop
+simulation_shop.PRODUCTS = 10
+sys.argv[1:] = ["--days", "30"]
+typer.run(simulate.main)
+"""
+
+
+@pytest.fixture
+def small_world() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(simulation_shop, "PRODUCTS", 10)
+        patched.setattr(simulation_visitors, "VISITS", 9)
+        yield
+
+
+class TestSimulate:
+    @pytest.mark.usefixtures("small_world")
+    async def test_sim_1_same_seed_is_the_same_report_and_another_is_not(
+        self, settings: Settings, databases: DatabasePool
+    ) -> None:
+        """SIM-1, to the byte; and every world's books add up, by the checks of `make reconcile` and by those of the tests."""
+        told = [await _played(seed, settings, databases) for seed in (7, 7, 8)]
+
+        assert told[0].text() == told[1].text()
+        assert told[0].sections != told[2].sections
+        assert [report.disagreements for report in told] == [[], [], []]
+
+    def test_dice_of_one_kind_do_not_depend_on_those_of_another(self, settings: Settings) -> None:
+        first, second = (World(7, days=1, settings=settings) for _ in range(2))
+
+        first.dice("somebody new").random()
+
+        assert first.dice("visit", 3).random() == second.dice("visit", 3).random()
+        assert first.dice("visit", 3).random() != second.dice("visit", 4).random()
+
+    def test_killed_world_leaves_books_that_add_up(self, tmp_path: Path, databases: DatabasePool) -> None:
+        """SIGKILL in the middle of a day; and afterwards nobody simulates into what is there unless told."""
+        server = EmbeddedServer(tmp_path / "server", durable=False)
+        server.start()
+        try:
+            over = {"MONGODB_URI": server.uri, "AGORA_DATABASE": "killed"}
+            program = subprocess.Popen(
+                [sys.executable, "-c", _SMALL_PROGRAM],
+                env=environment(tmp_path, **over),
+                cwd=ROOT,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                with MongoClient[dict[str, Any]](server.uri) as client:
+                    orders = client["killed"]["orders"]
+                    assert wait_until(lambda: orders.count_documents({}) >= 4, 90)
+            finally:
+                program.send_signal(signal.SIGKILL)
+                program.wait()
+
+            assert asyncio.run(_wrong_in(server.uri, "killed", databases)) == []
+            refused = run_script(tmp_path, "simulate", "--days", "1", seconds=60, **over)
+            assert refused.returncode == 1
+            assert "There are people in this database" in refused.stderr
+        finally:
+            server.stop()
+
+
+class TestWithoutSweeps:
+    @pytest.mark.usefixtures("database")
+    async def test_server_forgets_nothing_meanwhile_and_again_afterwards(self) -> None:
+        async with without_sweeps():
+            assert await _sweeping() == set()
+
+        assert await IndexService.drift() == []
+        assert "carts" in await _sweeping()
+
+
+class TestPlaying:
+    def test_present_and_ids_are_those_played_within_the_block_alone(self) -> None:
+        key = clock.new_id()
+        with clock.playing(clock=lambda: START, ids=lambda: key):
+            assert now() == START
+            assert clock.new_id() == key
+            assert clock.ticks() == START.timestamp()
+        assert now() < START
+        assert clock.new_id() != key
+
+
+async def _played(seed: int, settings: Settings, databases: DatabasePool) -> Report:
+    """The report of a world that was played in a database of its own."""
+    name = databases.take()
+    database = Database.connect(settings.mongodb_uri, name)
+    try:
+        await databases.bind(database)
+        report = await simulate(World(seed, days=DAYS, settings=settings, start=START))
+        assert await books.differences() == []
+        await _require_simulated_times()
+        return report
+    finally:
+        await database.close()
+        databases.give_back(name)
+
+
+async def _require_simulated_times() -> None:
+    """What was made says so by its time and by its id, whatever the machine's clock says."""
+    for document in (User, Order, Event):
+        rows = await document.find_rows({}, {"created_at": 1})
+        assert rows
+        for row in rows:
+            assert START <= row["created_at"] <= START + timedelta(days=DAYS + 4)
+            assert timedelta(0) <= row["created_at"] - row["_id"].generation_time < timedelta(seconds=1)
+
+
+async def _wrong_in(uri: str, name: str, databases: DatabasePool) -> list[str]:
+    database = Database.connect(uri, name)
+    try:
+        await database.release_orphans()
+        await databases.bind(database)
+        drift = [f"{row.collection} {row.field}" async for row in ReconcileService.drift()]
+        return [*drift, *await books.differences()]
+    finally:
+        await database.close()
+
+
+async def _sweeping() -> set[str]:
+    """The collections that the server sweeps."""
+    return {
+        document.get_collection_name()
+        for document in DOCUMENTS
+        for index in (await document.collection().index_information()).values()
+        if "expireAfterSeconds" in index
+    }
