@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from api.web.dashboard.controls import Controls
 from api.web.dashboard.figures import Sheet
 from api.web.dashboard.overview import overview
+from api.web.dashboard.sales import sales_page
 from services.users.permissions import Viewer
 
 
@@ -24,4 +25,7 @@ class View:
         return f"/dashboard/parts/{self.name}"
 
 
-VIEWS = [View("overview", "/dashboard", "Overview", overview)]
+VIEWS = [
+    View("overview", "/dashboard", "Overview", overview),
+    View("sales", "/dashboard/sales", "Sales", sales_page),
+]

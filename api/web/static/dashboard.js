@@ -84,7 +84,7 @@
     Object.assign(names, across
       ? { tickmode: "array", tickvals: series[0].labels.map((_, index) => index), ticktext: series[0].labels }
       : { ...ticks(series[0].labels, place.clientWidth - 60), tickangle: 0 });
-    const amounts = { ...quiet, zeroline: true, zerolinecolor: colour("soft"), zerolinewidth: 1, automargin: true, tickprefix: table.dataset.prefix, nticks: 6, rangemode: "tozero", ...scale(numbers) };
+    const amounts = { ...quiet, zeroline: true, zerolinecolor: colour("soft"), zerolinewidth: 1, automargin: true, tickprefix: table.dataset.prefix, nticks: across ? Math.max(2, Math.floor((place.clientWidth - 140) / 70)) : 6, tickangle: 0, rangemode: "tozero", ...scale(numbers) };
     const layout = {
       margin: { l: 8, r: 8, t: series.length > 1 ? 32 : 8, b: 28 },
       paper_bgcolor: "rgba(0,0,0,0)",

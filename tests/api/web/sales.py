@@ -9,12 +9,16 @@ from services.analytics.rollups import Entry, Fact, RollupService
 _numbers = count(1)
 
 
-async def sell(at: datetime, total: int, *, units: int = 1, product: str = "", source: str = "shop") -> None:
-    """One paid order in USD cents."""
-    money = {"orders": 1, "units": units, "gross": total, "total": total}
+async def sell(
+    at: datetime, total: int, *, units: int = 1, product: str = "", source: str = "shop", discount: int = 0, category: str = ""
+) -> None:
+    """One paid order in USD cents, without tax and shipping."""
+    money = {"orders": 1, "units": units, "gross": total + discount, "discount": discount, "total": total}
     entries = [Entry(Dimension.TOTAL, "", "USD", money), Entry(Dimension.SOURCE, source, "USD", money)]
     if product:
         entries.append(Entry(Dimension.PRODUCT, product, "USD", money))
+    if category:
+        entries.append(Entry(Dimension.CATEGORY, category, "USD", money))
     await RollupService.apply([Fact(f"sale:{next(_numbers)}", at, entries)])
 
 

@@ -24,7 +24,7 @@ from tests.api.conftest import SignIn
 from tests.api.web.sales import give_back, sell
 from tests.api.web.signing import LOGIN, enter
 from tests.commands import CommandLog
-from tests.factories.catalog import create_product
+from tests.factories.catalog import create_category, create_product
 
 PART = "/dashboard/parts/overview"
 WEEK = "?range=custom&from=2026-11-02&to=2026-11-08"
@@ -220,6 +220,40 @@ class TestOverview:
         assert page.headers["Retry-After"] == "2"
         assert page.headers["Content-Type"].startswith("text/html")
         assert "The database cannot be reached right now." in page.text
+
+
+class TestSales:
+    async def test_tells_how_full_prices_became_net(self, client: httpx2.AsyncClient, settings: Settings) -> None:
+        shirts = await create_category(name="Shirts & more")
+        await sell(NOON, 9_000, discount=1_000, category=str(shirts.id))
+        await sell(NOON + timedelta(days=1), 2_550)
+        await give_back(NOON + timedelta(days=1), 550)
+        await sell(NOON - timedelta(days=7), 20_000)
+        await enter(client, settings)
+
+        page = (await client.get(f"/dashboard/sales{WEEK}")).text
+
+        assert rows(page, "table-steps") == [
+            ["Lines at full price", "$125.50", "$200.00"],
+            ["Discounts taken off", "$10.00", "$0.00"],
+            ["Tax", "$0.00", "$0.00"],
+            ["Shipping", "$0.00", "$0.00"],
+            ["Paid", "$115.50", "$200.00"],
+            ["Given back", "$5.50", "$0.00"],
+            ["Net sales", "$110.00", "$200.00"],
+        ]
+        assert tile(page, "net") == "Net sales $110.00 ▼ 45.0% less than $200.00 Paid, less what was given back"
+        assert rows(page, "chart-categories") == [["Shirts &amp; more", "$90.00"]]
+        assert rows(page, "chart-paid")[1:3] == [["Tue, Nov 3", "$90.00", "$200.00"], ["Wed, Nov 4", "$25.50", "$0.00"]]
+        assert "No coupon was used." in page
+
+    async def test_range_goes_along_from_page_to_page(self, client: httpx2.AsyncClient, settings: Settings) -> None:
+        await enter(client, settings)
+
+        page = (await client.get("/dashboard/sales?range=7d&zone=Asia/Tokyo")).text
+
+        assert '<a href="/dashboard?range=7d&amp;zone=Asia%2FTokyo">Overview</a>' in page
+        assert '<a href="/dashboard/sales?range=7d&amp;zone=Asia%2FTokyo" aria-current="page">Sales</a>' in page
 
 
 class TestPart:

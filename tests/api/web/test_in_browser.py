@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from api.web.dashboard.views import VIEWS
 from models.base import now as present
 from models.database import Database
 from models.users import Role
@@ -23,7 +24,7 @@ from services.settings import Settings
 from tests.api.web.sales import give_back, sell
 from tests.api.web.signing import SESSION, send_form
 from tests.browser import Browser, Tab
-from tests.factories.catalog import create_product
+from tests.factories.catalog import create_category, create_product
 from tests.factories.users import PASSWORD, create_login_user
 
 pytestmark = pytest.mark.browser
@@ -53,14 +54,14 @@ async def origin(app: FastAPI) -> AsyncIterator[str]:
 async def fill_the_shop() -> None:
     """Five weeks in which every day sold something, with products of long and short names."""
     names = ["Linen shirt", "A very long name of a product that nobody would ever read to its end in a table", "Tea"]
+    categories = [str((await create_category(name=name)).id) for name in ("Clothes", "Drinks", "Books and magazines")]
     products = [str((await create_product(name=name)).id) for name in names]
     today = present().replace(hour=0, minute=30)
     for day in range(60):
         for number in range(1 + day % 3):
-            price = 1_999 + 7_351 * ((day * 7 + number * 3) % 11)
-            await sell(
-                today - timedelta(days=day), price, product=products[(day + number) % 3], source=["shop", "api"][number % 2]
-            )
+            price, which = 1_999 + 7_351 * ((day * 7 + number * 3) % 11), (day + number) % 3
+            at, source = today - timedelta(days=day), ["shop", "api"][number % 2]
+            await sell(at, price, product=products[which], category=categories[which], source=source, discount=500 * number)
     await give_back(today - timedelta(days=3), 9_350)
 
 
@@ -86,11 +87,12 @@ async def test_every_width_by_day_and_by_night(browser: Browser, origin: str, se
         for width in WIDTHS:
             for dark in (False, True):
                 await tab.look(width=width, dark=dark)
-                await tab.open("/dashboard")
-                await tab.until(DRAWN)
-                await tab.until(LIVE)
-                assert await tab.overflow() == []
-                keep(await tab.picture(), f"overview-{width}-{'dark' if dark else 'light'}")
+                for view in VIEWS:
+                    await tab.open(view.path)
+                    await tab.until(DRAWN)
+                    await tab.until(LIVE)
+                    assert await tab.overflow() == []
+                    keep(await tab.picture(), f"{view.name}-{width}-{'dark' if dark else 'light'}")
         assert tab.problems == []
 
 
