@@ -1,6 +1,7 @@
 """`make rollups`: make the rollups of sales anew from the orders, beside whatever goes on."""
 
 import time
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -10,6 +11,8 @@ from scripts.connection import run_connected
 from services.analytics.rollups import RollupService
 from services.indexes import IndexService
 from services.settings import Settings
+
+PAUSE = timedelta(seconds=5)  # for reports that just began to read the old ones
 
 
 def main(check: Annotated[bool, typer.Option("--check", help="Compare them with the orders and change nothing")] = False) -> None:
@@ -22,9 +25,9 @@ def main(check: Annotated[bool, typer.Option("--check", help="Compare them with 
     run_connected(work)
 
 
-async def make_anew(console: Console) -> int:
+async def make_anew(console: Console, *, pause: timedelta = PAUSE) -> int:
     began = time.perf_counter()
-    count = await RollupService.rebuild()
+    count = await RollupService.rebuild(pause=pause)
     console.print(f"The rollups are made anew of {count:,} facts, in {time.perf_counter() - began:.1f} s.")
     return 0
 
