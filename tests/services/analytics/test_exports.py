@@ -1,6 +1,7 @@
 """Exports: complete or refused, closed whatever happens, and no larger in memory for more rows."""
 
 import gc
+import tempfile
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -12,7 +13,7 @@ import pytest
 from models.database import Database
 from models.ecommerce.orders import Order
 from models.users import Role
-from services.analytics import exports, saletables
+from services.analytics import saletables
 from services.analytics.exports import EXPORTERS, ExportService, ReportNotFoundError
 from services.analytics.files import ExportFormat
 from services.analytics.periods import Period
@@ -87,7 +88,7 @@ class TestExport:
         self, database: Database, monkeypatch: pytest.MonkeyPatch, format: ExportFormat
     ) -> None:
         opened: list[Any] = []
-        make_file = exports.tempfile.TemporaryFile
+        make_file = tempfile.TemporaryFile
 
         def remembered() -> Any:
             opened.append(make_file())
@@ -100,7 +101,7 @@ class TestExport:
 
             return Table(["name"], rows())
 
-        monkeypatch.setattr(exports.tempfile, "TemporaryFile", remembered)
+        monkeypatch.setattr(tempfile, "TemporaryFile", remembered)
         monkeypatch.setitem(EXPORTERS, "sales", breaks)
 
         for _ in range(3):
