@@ -32,6 +32,7 @@ from scripts.connection import run_connected
 from scripts.embedded import LaunchError
 from scripts.samples import DEMO_ACCOUNTS, make_unit
 from scripts.samples_unit import Unit, sample_id
+from services.analytics.purchases import PurchaseService
 from services.analytics.rebuilding import facts_of_books, grouped
 from services.analytics.rollups import RollupService
 from services.cache import clear_all_caches
@@ -168,6 +169,8 @@ async def count_samples(unit: Unit) -> None:
     )
     for at in range(0, len(facts), BATCH):
         await RollupService.apply(facts[at : at + BATCH])
+    for customer_id in sorted({order.customer_id for order in unit.documents.get(Order, ()) if order.customer_id is not None}):
+        await PurchaseService.recount(customer_id)
 
 
 async def _complete(unit: Unit) -> None:
