@@ -36,7 +36,7 @@ from services.users.permissions import SYSTEM, Viewer
 PRODUCTS = 36  # of each unit of scale
 AUTHORS = 4
 REVIEWED_FROM = "2500"  # whole units: what a person looks at before it is charged
-REORDER_AT, REORDER = 3, 10
+REORDER_AT, REORDER = 8, 24
 CATALOG = StockItemService()
 
 
@@ -184,7 +184,7 @@ async def _first_stock(world: World) -> None:
         items = [
             OrderedItem(
                 variant_id=good.variant_id,
-                quantity=dice.choice((3, 6, 10, 16, 25)),
+                quantity=dice.choice((6, 12, 20, 30, 45)),
                 unit_cost=_money(world, good.price * 55 // 100),
             )
             for good in counted[at : at + 200]
