@@ -11,7 +11,7 @@ from models.ecommerce.catalog import VISIBLE_STATUSES, AttributeKind, Dimensions
 from models.ecommerce.catalog_reads import ProductEdit
 from models.inventory.stock import MovementKind
 from models.money import Money
-from services.ecommerce.catalog.attributes import AttributeDraft, AttributeService, AttributeTakenError
+from services.ecommerce.catalog.attributes import AttributeChanges, AttributeDraft, AttributeService, AttributeTakenError
 from services.ecommerce.catalog.categories import (
     ProductCategoryDraft,
     ProductCategoryService,
@@ -20,6 +20,7 @@ from services.ecommerce.catalog.categories import (
 from services.ecommerce.catalog.products import ProductService, SkuTakenError, SourceTakenError
 from services.ecommerce.catalog.reference import forget_reference, get_reference
 from services.ecommerce.catalog.writing import (
+    ProductAttributeDraft,
     ProductChanges,
     ProductDraft,
     VariantDraft,
@@ -29,6 +30,7 @@ from services.ecommerce.catalog.writing import (
     to_images,
 )
 from services.ecommerce.stock_items import StockItemService
+from services.errors import PreconditionError
 from services.imports.sources import SourceProduct, Trouble
 from services.imports.values import RefusedRowError, cut
 from services.inventory.locations import LocationService
@@ -63,7 +65,7 @@ async def write_product(source: SourceProduct, known: Product | None, *, viewer:
         draft = await _of_parts(draft, source.part_skus)
     if source.category_path:
         draft = draft.model_copy(update={"category_id": await ensure_category(source.category_path, viewer=viewer)})
-    await ensure_attributes(source.attribute_names, viewer=viewer)
+    await ensure_attributes(source.attribute_names, draft.attributes, viewer=viewer)
     if known is None:
         try:
             await create_product(draft, source.source_key, source.opening, viewer=viewer, currency=currency)
@@ -116,8 +118,8 @@ async def ensure_category(path: Sequence[str], *, viewer: Viewer) -> PydanticObj
     return parent_id
 
 
-async def ensure_attributes(names: Mapping[str, str], *, viewer: Viewer) -> None:
-    """Define the attributes that are not there yet, as texts that can be filtered by."""
+async def ensure_attributes(names: Mapping[str, str], values: Sequence[ProductAttributeDraft], *, viewer: Viewer) -> None:
+    """Define the attributes that are not there yet, as texts that can be filtered by; add what a list of choices lacks."""
     reference = await get_reference()
     for code, name in names.items():
         if code not in reference.attributes:
@@ -126,6 +128,21 @@ async def ensure_attributes(names: Mapping[str, str], *, viewer: Viewer) -> None
                 await AttributeService.create_attribute(draft, viewer=viewer)
             except AttributeTakenError:  # meanwhile
                 continue
+        elif reference.attributes[code].kind is AttributeKind.CHOICE:
+            await _ensure_choices(code, [value.value for value in values if value.code == code], viewer=viewer)
+
+
+async def _ensure_choices(code: str, values: Sequence[str | bool], *, viewer: Viewer) -> None:
+    while (definition := (await get_reference()).attributes.get(code)) is not None:
+        known = {normalized(choice) for choice in definition.choices}
+        missing = [value for value in values if isinstance(value, str) and normalized(value) not in known]
+        if not missing:
+            return
+        changes = AttributeChanges(choices=[*definition.choices, *missing])
+        try:
+            await AttributeService.update_attribute(definition.id, changes, viewer=viewer, revision=definition.revision)
+        except PreconditionError:  # somebody edits it: look again
+            forget_reference()
 
 
 async def changes_of(known: Product, draft: ProductDraft, left_out: list[Trouble], source: SourceProduct) -> dict[str, Any]:

@@ -187,12 +187,24 @@ class TestWriteProduct:
 
         assert paths == {"hats/", "clothing/", "clothing/clothing-hats/"}
 
-    async def test_a_value_that_an_attribute_does_not_know_is_refused(self, bring: Bring) -> None:
+    async def test_a_value_that_a_list_of_choices_lacks_is_added_to_it(self, bring: Bring) -> None:
         await create_attribute(code="colour", kind=AttributeKind.CHOICE, choices=["Red"])
 
         run = await bring(woo_file(CAP))
 
-        assert await letters(run) == [("refused", 2, "The attribute colour: its value is not among its choices.")]
+        assert await letters(run) == []
+        [colour] = [definition for definition in await stored(AttributeDefinition) if definition.code == "colour"]
+        assert (colour.choices[0], len(colour.choices) > 1, colour.revision) == ("Red", True, 2)
+        before = await everything()
+        await bring(woo_file(CAP))
+        assert await everything() == before
+
+    async def test_a_value_of_another_kind_is_refused(self, bring: Bring) -> None:
+        await create_attribute(code="colour", kind=AttributeKind.NUMBER)
+
+        run = await bring(woo_file(CAP))
+
+        assert await letters(run) == [("refused", 2, "The attribute colour: its value is a number.")]
 
     async def test_files_of_shopify_and_medusa(self, bring: Bring) -> None:
         shopify, medusa = shopify_file(SHIRT, LARGE), medusa_file(BOWL, SMALL)
