@@ -92,3 +92,14 @@ class TestRefuseUnsafe:
     def test_half_a_gateway_is_refused(self, half: dict[str, Any]) -> None:
         with pytest.raises(ValidationError, match="come together"):
             make_settings(**half)
+
+
+class TestReports:
+    def test_days_are_those_of_a_known_zone(self) -> None:
+        assert make_settings().report_timezone == "UTC"
+        assert make_settings(report_timezone="Australia/Lord_Howe").report_timezone == "Australia/Lord_Howe"
+
+    @pytest.mark.parametrize("name", ["", "Nowhere/City", "../etc/passwd", "/etc/localtime", "Europe"])
+    def test_other_names_are_refused(self, name: str) -> None:
+        with pytest.raises(ValidationError, match="AGORA_REPORT_TIMEZONE"):
+            make_settings(report_timezone=name)
