@@ -85,6 +85,14 @@ class EventService:
         return int(rows[0]["sequence"]) if rows else 0
 
     @staticmethod
+    async def is_behind(consumer: Consumer) -> bool:
+        """Whether events are to come to the consumer, so that what it has not done it may only not have done yet."""
+        if await Event.find_rows({"sequence": None}, {"_id": 1}, limit=1):
+            return True
+        checkpoint = await Checkpoint.find_row({"consumer": consumer.name}, {"sequence": 1})
+        return (checkpoint["sequence"] if checkpoint else 0) < await EventService.last_sequence()
+
+    @staticmethod
     async def list_after(sequence: int, *, limit: int = BATCH) -> list[Event]:
         """Numbered facts after `sequence`, in order."""
         return [Event.from_row(row) for row in await _rows_after(sequence, limit)]

@@ -22,6 +22,7 @@ from models.reconcile import MAX_SHOWN, CheckRead, DriftRead, ReconcileReport
 from models.social import Follow, Like, LikeKind
 from models.users import User
 from services.analytics.checks import rollup_drift
+from services.analytics.purchasechecks import is_purchase, purchase_drift, repair_purchases
 from services.audit import AuditService
 from services.drift import Drift
 from services.ecommerce.catalog.checks import category_drift, is_place, repair_place
@@ -309,6 +310,7 @@ CHECKS: tuple[Check, ...] = (
     Check("sales and ratings of products", product_drift),
     Check("customers", customer_drift),
     Check("rollups", rollup_drift),
+    Check("purchases of customers", purchase_drift),
 )
 
 
@@ -321,6 +323,7 @@ _REPAIRS: tuple[tuple[Callable[[Drift], bool], _Repair], ...] = (
     (is_place, repair_place),
     (is_stock, repair_stock),
     (is_spent, repair_spent),
+    (is_purchase, repair_purchases),
     (lambda row: row.collection == Order.Settings.name, repair_order),
     (lambda row: row.collection == Product.Settings.name, repair_product),
     (lambda row: (row.collection, row.field) == (Post.Settings.name, "slug"), _claim_slug),

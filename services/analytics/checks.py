@@ -7,7 +7,6 @@ from typing import Any
 from beanie import PydanticObjectId
 
 from models.analytics.rollups import FactMark, GenerationState, Rollup, RollupGeneration, mark_id
-from models.events import Checkpoint, Event
 from services.analytics.consumer import ROLLUP_CONSUMER
 from services.analytics.counting import Moved, add_up, moved_by
 from services.analytics.rebuilding import read_facts
@@ -61,7 +60,7 @@ async def _differences() -> AsyncIterator[Drift]:
     if not rows:  # nothing was ever counted: no worker has run yet
         return
     number = rows[0]["number"]
-    is_behind = await _is_behind()
+    is_behind = await EventService.is_behind(ROLLUP_CONSUMER)
     counted: dict[PydanticObjectId, _Sum] = {}
     places: dict[PydanticObjectId, str] = {}
     async for facts in read_facts():
@@ -82,14 +81,6 @@ async def _differences() -> AsyncIterator[Drift]:
     for id, wanted in counted.items():
         if wanted.differs_from(_Sum()):
             yield _drift(id, places[id], _Sum(), wanted)
-
-
-async def _is_behind() -> bool:
-    """Whether events are to come to the consumer, so that what is not counted may only not be counted yet."""
-    if await Event.find_rows({"sequence": None}, {"_id": 1}, limit=1):
-        return True
-    checkpoint = await Checkpoint.find_row({"consumer": ROLLUP_CONSUMER.name}, {"sequence": 1})
-    return (checkpoint["sequence"] if checkpoint else 0) < await EventService.last_sequence()
 
 
 _PLACE = ("generation", "dimension", "key", "currency", "day")

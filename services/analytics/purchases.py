@@ -21,7 +21,7 @@ from services.events import Consumer
 Row = dict[str, Any]
 
 BATCH = 200
-_ORDER = {"currency": 1, "paid_at": 1, "cancelled_at": 1, "totals.total.amount": 1, "refunded.amount": 1}
+ORDER_FIELDS = {"currency": 1, "paid_at": 1, "cancelled_at": 1, "totals.total.amount": 1, "refunded.amount": 1}
 
 
 class PurchaseService:
@@ -33,9 +33,9 @@ class PurchaseService:
         """
 
         async def work(session: Session) -> bool:
-            orders = await Order.find_rows({"customer_id": customer_id}, _ORDER, session=session)
+            orders = await Order.find_rows({"customer_id": customer_id}, ORDER_FIELDS, session=session)
             sales = _sales_of(customer_id, [row for row in orders if row["paid_at"] is not None])
-            values = _values_of(customer_id, [row for row in orders if row["paid_at"] is not None])
+            values = values_of(customer_id, [row for row in orders if row["paid_at"] is not None])
             try:
                 has_sold = await _make_so(CustomerSale, "order_id", customer_id, sales, session=session)
                 has_moved = await _make_so(CustomerValue, "currency", customer_id, values, session=session)
@@ -80,7 +80,7 @@ def _sales_of(customer_id: PydanticObjectId, orders: Iterable[Row]) -> dict[Any,
     }
 
 
-def _values_of(customer_id: PydanticObjectId, orders: Iterable[Row]) -> dict[Any, Row]:
+def values_of(customer_id: PydanticObjectId, orders: Iterable[Row]) -> dict[Any, Row]:
     """By currency, what its row holds."""
     orders = list(orders)
     values: dict[Any, Row] = {}

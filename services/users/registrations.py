@@ -6,7 +6,6 @@ first to know, and only the address's owner reads it.
 
 from datetime import datetime, timedelta
 
-
 from models.base import now as present
 from models.clock import new_id
 from models.database import DuplicateKeyError, Session, duplicate_index, run_transaction

@@ -10,12 +10,15 @@ from beanie import PydanticObjectId
 
 from models.analytics.purchases import CustomerSale, CustomerValue
 from models.base import now
-from models.database import Database, run_transaction
+from models.database import Database, Session, run_transaction
 from models.ecommerce.orders import Order
 from models.events import EventType
 from models.money import Money
 from services.analytics import purchases
+from services.analytics.purchasechecks import purchase_drift
 from services.analytics.purchases import PURCHASE_CONSUMER, PurchaseService
+from services.events import EventService
+from services.reconcile import ReconcileService
 from tests.commands import CommandLog
 from tests.factories.customers import create_customer
 from tests.factories.orders import create_order
@@ -198,3 +201,39 @@ class TestRebuild:
 
     async def test_nobody_is_nothing(self, database: Database) -> None:
         assert await PurchaseService.rebuild() == 0
+
+
+class TestDrift:
+    async def test_planted_drift_is_found_mended_and_gone(self, database: Database) -> None:
+        john, mary = await create_customer(), await create_customer()
+        for customer in (john, mary):
+            await create_sale(customer.id, DAY, 1000)
+            await PurchaseService.recount(customer.id)
+        assert [drift async for drift in purchase_drift()] == []
+        await CustomerValue.change_many({"customer_id": john.id}, {"$set": {"sales_count": 7}})
+
+        [drift] = [drift async for drift in purchase_drift()]
+
+        assert (drift.collection, drift.id, drift.is_derived) == ("customer_values", john.id, True)
+        assert "sales_count 7" in str(drift.stored)
+        assert "sales_count 1" in str(drift.counted)
+        assert await ReconcileService.repair(drift) is True
+        assert [drift async for drift in purchase_drift()] == []
+        assert await ReconcileService.repair(drift) is False
+
+    async def test_what_the_consumer_has_yet_to_hear_is_no_drift(self, database: Database) -> None:
+        customer = await create_customer()
+        await create_sale(customer.id, DAY, 1000)
+        await PurchaseService.recount(customer.id)
+        order = await create_sale(customer.id, DAY, 500)
+
+        async def tell(session: Session) -> None:
+            await EventService.record(session, EventType.ORDER_CONFIRMED, f"order:{order.id}")
+
+        await run_transaction(tell)
+        assert [drift async for drift in purchase_drift()] == []
+
+        await EventService.pump([PURCHASE_CONSUMER])
+        assert [drift async for drift in purchase_drift()] == []
+        [value] = await CustomerValue.find_rows({"customer_id": customer.id})
+        assert value["sales_count"] == 2

@@ -1,0 +1,64 @@
+"""Whether what is kept of customers' purchases is what their orders tell."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from beanie import PydanticObjectId
+
+from models.analytics.purchases import CustomerValue
+from models.database import Session
+from models.ecommerce.customers import Customer
+from models.ecommerce.orders import Order
+from services.analytics.purchases import ORDER_FIELDS, PURCHASE_CONSUMER, PurchaseService, values_of
+from services.drift import Drift
+from services.events import EventService
+
+BATCH = 50  # customers at a time, with all their orders
+
+_TOLD = ("currency", "sales_count", "kept_count", "paid", "refunded", "net", "first_paid_at", "last_kept_at")
+
+
+async def purchase_drift() -> AsyncIterator[Drift]:
+    """Customers whose rows are not what their orders amount to, one drift each.
+
+    Nothing while nothing was ever kept, or their consumer has events to come. What differs is looked at twice: an order that was
+    paid in between does not.
+    """
+    if not await CustomerValue.find_rows({}, {"_id": 1}, limit=1):
+        return
+    after: dict[str, Any] = {}
+    while rows := await Customer.find_rows(after, {"_id": 1}, sort=[("_id", 1)], limit=BATCH):
+        ids = [row["_id"] for row in rows]
+        suspects = [drift.id for drift in await _differences(ids)]
+        if suspects and not await EventService.is_behind(PURCHASE_CONSUMER):
+            for drift in await _differences(suspects):
+                yield drift
+        after = {"_id": {"$gt": ids[-1]}}
+
+
+def is_purchase(row: Drift) -> bool:
+    return row.collection == CustomerValue.get_collection_name()
+
+
+async def repair_purchases(row: Drift, *, session: Session) -> bool:
+    """Count the customer anew; false when that changed nothing any more."""
+    return await PurchaseService.recount(row.id)
+
+
+async def _differences(ids: Sequence[PydanticObjectId]) -> list[Drift]:
+    within = {"customer_id": {"$in": list(ids)}}
+    orders = await Order.find_rows(within, {**ORDER_FIELDS, "customer_id": 1})
+    stored = await CustomerValue.find_rows(within)
+    found = []
+    for id in ids:
+        paid = [row for row in orders if row["customer_id"] == id and row["paid_at"] is not None]
+        wanted = _told(values_of(id, paid).values())
+        kept = _told(row for row in stored if row["customer_id"] == id)
+        if kept != wanted:
+            found.append(Drift(CustomerValue.get_collection_name(), id, "purchases", kept, wanted))
+    return found
+
+
+def _told(rows: Any) -> str:
+    lines = ("; ".join(f"{name} {row[name]}" for name in _TOLD) for row in sorted(rows, key=lambda row: row["currency"]))
+    return " | ".join(lines) or "nothing"
