@@ -30,7 +30,8 @@ async def make_anew(console: Console, *, pause: timedelta = PAUSE) -> int:
     began = time.perf_counter()
     count = await RollupService.rebuild(pause=pause)
     console.print(f"The rollups are made anew of {count:,} facts, in {time.perf_counter() - began:.1f} s.")
-    console.print(f"What was kept of {await PurchaseService.rebuild():,} customers' purchases was not what their orders say.")
+    if changed := await PurchaseService.rebuild():
+        console.print(f"The purchases of {changed:,} customers were not what their orders say, and are.")
     return 0
 
 
