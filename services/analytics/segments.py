@@ -14,6 +14,7 @@ from models.base import now as present
 from models.money import Money
 from services.analytics.buckets import stretch_number, whole_minute
 from services.analytics.figures import rate
+from services.errors import NotFoundError
 from services.heavy import heavy_work
 from services.pagination import Page, PageRequest, page_of
 from services.users.permissions import Permission, Viewer
@@ -78,6 +79,15 @@ class Scale:
         return boxes
 
 
+class SegmentNotFoundError(NotFoundError):
+    """There is no segment of that name."""
+
+    code = "segment_not_found"
+
+    def __init__(self, segment: str) -> None:
+        super().__init__("segment", segment)
+
+
 class SegmentService:
     @staticmethod
     async def get_segments(currency: str, *, viewer: Viewer, now: datetime | None = None) -> SegmentReport:
@@ -111,16 +121,18 @@ class SegmentService:
 
     @staticmethod
     async def list_members(
-        segment: CustomerSegment, *, currency: str, viewer: Viewer, page: PageRequest, now: datetime | None = None
+        segment: str, *, currency: str, viewer: Viewer, page: PageRequest, now: datetime | None = None
     ) -> Page[SegmentMember]:
         """The customers of a segment, who spent most first, then by id. Three commands.
 
-        Raises PermissionDeniedError for who may not manage orders, and OverloadedError.
+        Raises PermissionDeniedError for who may not manage orders, SegmentNotFoundError, and OverloadedError.
         """
         viewer.require(Permission.MANAGE_ORDERS)
+        if segment not in set(CustomerSegment):
+            raise SegmentNotFoundError(segment)
         async with heavy_work():
             scale = await _scale(currency, whole_minute(now or present()))
-            query = {"currency": currency, "kept_count": {"$gt": 0}, "$or": scale.query(segment)}
+            query = {"currency": currency, "kept_count": {"$gt": 0}, "$or": scale.query(CustomerSegment(segment))}
             rows = await CustomerValue.find_rows(query, sort=[("net", -1), ("_id", 1)], skip=page.skip, limit=page.limit)
             total = await CustomerValue.count_rows(query)
         return page_of([_member(row, scale) for row in rows], page, total)

@@ -141,6 +141,11 @@ class TestMakefile:
         ).stdout
         assert planned.splitlines()[-1] == f"exec .venv/{lane}/bin/python -m scripts.serve --port 8123"
 
-    def test_ci_runs_check_and_both_lanes(self) -> None:
-        assert (ROOT / ".ci" / "run").read_text().splitlines()[-2:] == ["make check test", "make test LANE=motor"]
+    def test_ci_runs_check_both_lanes_and_the_pages(self) -> None:
+        steps = (ROOT / ".ci" / "run").read_text().splitlines()
+        assert [step for step in steps if step.startswith("make")] == [
+            "make check test",
+            "make test LANE=motor",
+            "make test-pages",
+        ]
         assert os.access(ROOT / ".ci" / "run", os.X_OK)

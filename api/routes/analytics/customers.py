@@ -8,10 +8,10 @@ from starlette.responses import Response
 from api.dependencies import Allowed, Config, Paging
 from api.reports import Analyst, ReportPeriod, answer_report, reports
 from api.routing import make_router, refuses
-from models.analytics.customers import CohortReport, CustomerInsights, CustomerSegment, SegmentMember, SegmentReport
+from models.analytics.customers import CohortReport, CustomerInsights, SegmentMember, SegmentReport
 from models.money import Currency
 from services.analytics.customers import CustomerReportService, TooManyCohortsError
-from services.analytics.segments import SegmentService
+from services.analytics.segments import SegmentNotFoundError, SegmentService
 from services.heavy import OverloadedError
 from services.pagination import Page
 from services.users.permissions import Permission, Viewer
@@ -43,9 +43,9 @@ async def get_customer_segments(request: Request, viewer: Analyst, settings: Con
     return await answer_report(request, wanted, make=lambda: SegmentService.get_segments(wanted, viewer=viewer))
 
 
-@router.get("/segments/{segment}", responses=refuses(OverloadedError))
+@router.get("/segments/{segment}", responses=refuses(SegmentNotFoundError, OverloadedError))
 async def list_segment_customers(
-    segment: Annotated[CustomerSegment, Path(description="One of the segments")],
+    segment: Annotated[str, Path(description="One of the segments", max_length=30, examples=["champions"])],
     viewer: OrderDesk,
     settings: Config,
     page: Paging,
