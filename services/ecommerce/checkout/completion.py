@@ -116,7 +116,7 @@ class CheckoutService:
             placed = earlier
         order, payment = placed.order, placed.payment
         if payment is None or payment.state is PaymentState.AUTHORISED:
-            return _checked_out(order.row(), settings)
+            return checkout.answer if placed.is_new and checkout.answer else _checked_out(order.row(), settings)
         if placed.is_new and payment.state is PaymentState.PROCESSING:
             listener = OrderSettlement(settings)
             settled = await PaymentService.send(payment, gateways=gateways, listener=listener, now=now, hot=variants_of(order))
@@ -162,6 +162,7 @@ class _Checkout:
     client_address: str | None
     keep: KeepAnswer | None
     now: datetime
+    answer: CheckedOut | None = None  # as it was kept, by the attempt that was committed
 
     async def place(self) -> Placed:
         """The order, as this request placed it, or a twin of it that was faster."""
@@ -187,7 +188,8 @@ class _Checkout:
             placed = await place(ticket, _basket(known), buyer, settings=self.settings, session=session)
             is_settled = placed.payment is None or placed.payment.state is PaymentState.AUTHORISED
             if is_settled and self.keep is not None:
-                await self.keep(session, _checked_out(placed.order.row(), self.settings))
+                self.answer = _checked_out(placed.order.row(), self.settings)
+                await self.keep(session, self.answer)
             return placed
 
         try:
