@@ -15,7 +15,8 @@ READY  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 SOURCES := models services api scripts tests
 # A file stays with one process, which makes what its tests share once; files go out in their order, the long ones not last.
-PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# A worker that dies ends the run: one that is begun anew would leave xdist waiting for ever.
+PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 # What Python compiled is kept: the programs that tests start compile the same files again and again.
 unexport PYTHONDONTWRITEBYTECODE
 export AGORA_DATA := $(DATA)

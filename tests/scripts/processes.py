@@ -57,7 +57,7 @@ def wait_until(condition: Callable[[], Any], seconds: float) -> bool:
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone, or gone between the opening and the reading
         return False
 
 
