@@ -1,15 +1,19 @@
-"""The controls above the figures: range, zone and comparison, as a plain form whose fields are the page's query."""
+"""The controls above the figures: range, zone, currency and so on, as a plain form whose fields are the page's query."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
+from urllib.parse import urlencode
 from zoneinfo import available_timezones
 
+from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import QueryParams
 
 from api.web import formats
+from models.money import Currency
 from services.analytics.periods import Granularity, InvalidPeriodError
 from services.analytics.scopes import Comparison, ReportScope, zone_of
+from services.errors import UnprocessableError
 from services.settings import Settings
 
 DEFAULT_RANGE = "30d"
@@ -22,7 +26,25 @@ RANGES = {
     "365d": ("Last 365 days", 365),
     CUSTOM: ("Between two days", 0),
 }
+FINENESS = {
+    "": "As fine as fits",
+    Granularity.HOUR: "Hours",
+    Granularity.DAY: "Days",
+    Granularity.WEEK: "Weeks",
+    Granularity.MONTH: "Months",
+}
+FIELDS = ("range", "from", "to", "zone", "per", "compare", "currency")
 _FINEST_BY_DAYS = ((2, Granularity.HOUR), (92, Granularity.DAY), (550, Granularity.WEEK))
+_currency = TypeAdapter(Currency)
+
+
+class UnknownCurrencyError(UnprocessableError):
+    """No such currency."""
+
+    code = "unknown_currency"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such currency: name it by its code, such as EUR.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +55,11 @@ class Controls:
     first: date
     last: date  # included, as people name ranges
     zone: str
+    per: str  # the granularity that was chosen; empty for the one that fits
     is_compared: bool
     scope: ReportScope
     is_live: bool  # the range reaches into the present, so its figures still move
+    asked: str  # what was asked for, as the query of an address: with its question mark, or empty
 
     @property
     def days_text(self) -> str:
@@ -50,7 +74,7 @@ class Controls:
 def controls_of(query: QueryParams, *, settings: Settings, now: datetime) -> Controls:
     """Read the form's fields; what is left out is the last thirty days in the house's zone, compared with those before.
 
-    Raises InvalidPeriodError and UnknownTimeZoneError.
+    Raises InvalidPeriodError, UnknownTimeZoneError and UnknownCurrencyError.
     """
     zone = query.get("zone") or settings.report_timezone
     today = now.astimezone(zone_of(zone)).date()
@@ -61,6 +85,9 @@ def controls_of(query: QueryParams, *, settings: Settings, now: datetime) -> Con
     if chosen == CUSTOM:
         first, last = _day(query.get("from"), today - timedelta(days=29)), _day(query.get("to"), today)
     is_compared = query.get("compare", "previous") == Comparison.PREVIOUS
+    per = query.get("per", "")
+    if per not in FINENESS:
+        raise InvalidPeriodError
     try:
         end = last + timedelta(days=1)
     except OverflowError as error:
@@ -70,11 +97,21 @@ def controls_of(query: QueryParams, *, settings: Settings, now: datetime) -> Con
         start=first,
         end=end,
         timezone=zone,
-        granularity=_granularity((end - first).days),
+        currency=_currency_of(query.get("currency") or settings.currency),
+        granularity=Granularity(per) if per else _granularity((end - first).days),
         compare=Comparison.PREVIOUS if is_compared else Comparison.NONE,
         now=now,
     )
-    return Controls(chosen, first, last, zone, is_compared, scope, first <= today <= last)
+    # Nothing else that an address may hold goes with the reader from page to page.
+    asked = urlencode([(name, query[name]) for name in FIELDS if query.get(name)])
+    return Controls(chosen, first, last, zone, per, is_compared, scope, first <= today <= last, f"?{asked}" if asked else "")
+
+
+def _currency_of(code: str) -> str:
+    try:
+        return _currency.validate_python(code)
+    except ValidationError as error:
+        raise UnknownCurrencyError from error
 
 
 def _day(text: str | None, otherwise: date) -> date:

@@ -1,8 +1,8 @@
 """What pages of figures are made of: tiles, charts with their tables, and rankings, as texts that a template only places."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from api.web import formats
 from models.money import Money
@@ -29,6 +29,7 @@ class Tile:
     value: str
     note: str = ""
     change: Change | None = None
+    template: ClassVar[str] = "tile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One column of a chart's table, and how it is drawn."""
+    """One column of a chart's table, and how it is drawn; what is `told` stands in the table alone."""
 
     name: str
-    shape: Literal["bar", "line", "dotted"] = "bar"
+    shape: Literal["bar", "line", "dotted", "told"] = "bar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,13 @@ class Chart:
     rows: Sequence[ChartRow]
     prefix: str = ""  # of the axis, such as a currency's sign
     is_across: bool = False  # bars from left to right, for names instead of times
+    is_stacked: bool = False  # bars of one row on top of each other: parts of a whole
+    template: ClassVar[str] = "chart"
 
     @property
     def is_empty(self) -> bool:
         """Nothing happened: only zeros."""
-        return all(float(cell.number) == 0 for row in self.rows for cell in row.cells)
+        return all(float(cell.number or 0) == 0 for row in self.rows for cell in row.cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,59 @@ class Table:
     rows: Sequence[Sequence[str]]
     empty: str
     note: str = ""
+    template: ClassVar[str] = "ranking"
+
+
+@dataclass(frozen=True, slots=True)
+class HeatCell:
+    """A share in a heat table. The colour, of `level` 0 to 5, only repeats the words."""
+
+    text: str
+    note: str
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """A table whose cells are shaded by their size; rows may end early."""
+
+    key: str
+    title: str
+    columns: Sequence[str]  # of everything: what the rows are about, how many, and the cells
+    rows: Sequence[tuple[str, str, Sequence[HeatCell]]]
+    empty: str
+    note: str
+    template: ClassVar[str] = "heat"
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """In the place of what cannot be told of this period: why not."""
+
+    key: str
+    title: str
+    reason: str
+    template: ClassVar[str] = "untold"
+
+
+Shown = Tile | Chart | Table | Heat | Untold
+
+
+@dataclass(frozen=True, slots=True)
+class FileLink:
+    """Where something is to be had as a file."""
+
+    label: str
+    name: str  # for those who hear the link without what is around it
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A chart or a table, and its files."""
+
+    shown: Shown
+    files: Sequence[FileLink] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +146,9 @@ class Sheet:
     """Everything a page of figures shows."""
 
     tiles: Sequence[Tile] = ()
-    charts: Sequence[Chart] = ()
-    tables: Sequence[Table] = field(default_factory=tuple)
+    tile_files: Sequence[FileLink] = ()
+    charts: Sequence[Panel] = ()
+    tables: Sequence[Panel] = ()
     empty: str = ""  # instead of the charts, when nothing happened at all
 
 

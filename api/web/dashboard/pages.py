@@ -1,4 +1,4 @@
-"""`/dashboard`: signing in and out, the pages of figures, and their parts that are read again while a page is open."""
+"""`/dashboard`: signing in and out, the pages of figures, their parts that are read again while a page is open, and files."""
 
 import contextlib
 import hashlib
@@ -13,12 +13,17 @@ from starlette.responses import RedirectResponse, Response
 
 from api.conditional import is_unchanged
 from api.errors import problem_for
+from api.routes.analytics.exports import FileResponse
 from api.web import chartlibrary, signin
-from api.web.dashboard.controls import RANGES, Controls, controls_of, zones
+from api.web.dashboard.controls import FINENESS, RANGES, Controls, UnknownCurrencyError, controls_of, zones
 from api.web.dashboard.figures import Sheet
-from api.web.dashboard.views import VIEWS, View
+from api.web.dashboard.views import VIEWS, WIDGETS, View
+from api.web.dashboard.widgets import FILES, Reports
 from api.web.rendering import ACTIVE_POLICY, environment, page
 from models.base import now as present
+from services.analytics.currencies import list_currencies
+from services.analytics.exports import ExportService, ReportNotFoundError
+from services.analytics.files import ExportFormat
 from services.analytics.periods import InvalidPeriodError
 from services.analytics.scopes import UnknownTimeZoneError
 from services.cache import Cache
@@ -44,6 +49,8 @@ class _Made:
 
 # With the poll of a second and the rollups behind, an order moves the figures within two seconds.
 _sheets: Cache[Hashable, _Made] = Cache("dashboard", ttl=0.5, size=64)
+# The currencies that anything was sold in; a new one need not be offered within a second.
+_currencies: Cache[str, list[str]] = Cache("dashboard-currencies", ttl=30.0, size=1)
 _part = environment.get_template("dashboard/sheet.html")
 
 
@@ -142,7 +149,7 @@ def _figures_page(view: View) -> Handler:
         status, refusal, sheet = 200, "", Sheet()
         try:
             controls = _controls(request, request.query_params)
-        except (InvalidPeriodError, UnknownTimeZoneError) as error:
+        except (InvalidPeriodError, UnknownTimeZoneError, UnknownCurrencyError) as error:
             controls, status, refusal = _controls(request, QueryParams()), 422, error.detail
         else:
             sheet = (await _made(view, controls, viewer)).sheet
@@ -158,8 +165,9 @@ def _figures_page(view: View) -> Handler:
             controls=controls,
             refusal=refusal,
             sheet=sheet,
-            query=_query(request.query_params),
             ranges=RANGES,
+            fineness=FINENESS,
+            currencies=await _choices(controls),
             zones=zones(),
             library=chartlibrary,
             logout_path=LOGOUT,
@@ -186,11 +194,37 @@ def _figures_part(view: View) -> Handler:
     return show
 
 
+async def _choices(controls: Controls) -> list[str]:
+    """The currencies to choose from: none where there is but the one that is shown."""
+    found = await _currencies.get_or_load("", list_currencies)
+    choices = sorted({*found, controls.scope.currency})
+    return choices if len(choices) > 1 else []
+
+
+async def download(request: Request) -> Response:
+    """What a widget shows as a file. The pages of others cannot have one made: their requests are told from ours."""
+    viewer = (await signin.visit_of(request)).viewer
+    if viewer is None:
+        return _to_login(request)
+    viewer.require(Permission.VIEW_REPORTS)
+    if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        raise signin.StrangeFormError
+    name, _, format = request.path_params["file"].rpartition(".")
+    widget = WIDGETS.get(name)
+    if widget is None or widget.file is None or format not in list(ExportFormat):
+        raise ReportNotFoundError(name)
+    file, scope = widget.file, _controls(request, request.query_params).scope
+    export = await ExportService.export(
+        file.report, file.scope(scope), viewer=viewer, format=ExportFormat(format), ranking=file.ranking
+    )
+    return FileResponse(export)
+
+
 async def _made(view: View, controls: Controls, viewer: Viewer) -> _Made:
     """The figures of half a second ago at most. Who asks was looked at before: all who may see them see the same."""
 
     async def make() -> _Made:
-        sheet = await view.make(controls, viewer)
+        sheet = await view.make(Reports(controls, viewer))
         body = _part.render(sheet=sheet).encode()
         return _Made(sheet, f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"', body)
 
@@ -205,11 +239,6 @@ def _controls(request: Request, query: QueryParams) -> Controls:
     return controls_of(query, settings=signin.settings_of(request), now=present())
 
 
-def _query(query: QueryParams) -> str:
-    """Range, zone and comparison, to go with the reader from page to page; nothing else that an address may hold."""
-    return urlencode([(name, query[name]) for name in ("range", "from", "to", "zone", "compare") if name in query])
-
-
 def _to_login(request: Request) -> Response:
     target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     target = signin.safe_next(target)
@@ -221,6 +250,7 @@ def install(app: FastAPI) -> None:
     app.add_route(LOGIN, _for_people(login), methods=["GET"], include_in_schema=False)
     app.add_route(LOGIN, _for_people(enter), methods=["POST"], include_in_schema=False)
     app.add_route(LOGOUT, _for_people(leave), methods=["POST"], include_in_schema=False)
+    app.add_route(f"{FILES}/{{file}}", _for_people(download), methods=["GET"], include_in_schema=False)
     for view in VIEWS:
         app.add_route(view.path, _for_people(_figures_page(view)), methods=["GET"], include_in_schema=False)
         app.add_route(view.part_path, _figures_part(view), methods=["GET"], include_in_schema=False)

@@ -14,7 +14,7 @@
   const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
   function colour(name) {
-    const paper = { ink: "#000000", soft: "#444444", grid: "#dddddd", accent: "#1f6f5c", bar: "#4f9783", before: "#000000", surface: "#ffffff" };
+    const paper = { ink: "#000000", soft: "#444444", grid: "#dddddd", accent: "#1f6f5c", bar: "#4f9783", second: "#c9b37a", before: "#000000", surface: "#ffffff" };
     return printing ? paper[name] : getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   }
 
@@ -22,7 +22,8 @@
     const rows = [...table.tBodies[0].rows].map((row) => [...row.cells]);
     const labels = rows.map((cells) => plain(cells[0].dataset.short || cells[0].textContent.trim()));
     const names = rows.map((cells) => plain(cells[0].textContent.trim()));
-    return [...table.tHead.rows[0].cells].slice(1).map((head, index) => {
+    const heads = [...table.tHead.rows[0].cells].slice(1);
+    return heads.map((head, index) => {
       const cells = rows.map((row) => row[index + 1]);
       return {
         name: plain(head.textContent.trim()),
@@ -32,10 +33,10 @@
         numbers: cells.map((cell) => (cell.dataset.number === "" ? null : Number(cell.dataset.number))),
         texts: cells.map((cell) => plain(cell.textContent.trim())),
       };
-    });
+    }).filter((series) => series.shape !== "told");
   }
 
-  function trace(series, across) {
+  function trace(series, across, number) {
     const isBar = series.shape === "bar";
     const drawn = {
       name: series.name,
@@ -49,7 +50,7 @@
       hovertemplate: "%{text}: %{customdata}<extra>%{fullData.name}</extra>",
     };
     if (isBar) {
-      drawn.marker = { color: colour("bar"), line: { width: 0 } };
+      drawn.marker = { color: colour(number === 0 ? "bar" : "second"), line: { width: 0 } };
     } else {
       drawn.mode = "lines";
       drawn.line = { color: colour(series.shape === "dotted" ? "before" : "accent"), width: 2, dash: series.shape === "dotted" ? "dot" : "solid" };
@@ -91,6 +92,7 @@
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("soft") },
       bargap: 0.25,
+      barmode: "stacked" in table.dataset ? "stack" : "group",
       dragmode: false,
       hovermode: across ? "y" : "x",
       hoverlabel: { bgcolor: colour("surface"), bordercolor: colour("grid"), font: { color: colour("ink") } },
@@ -101,7 +103,7 @@
     };
     const config = { displayModeBar: false, responsive: false, doubleClick: false, showTips: false };
     place.setAttribute("aria-label", table.dataset.summary);
-    return Plotly.react(place, series.map((one) => trace(one, across)), layout, config)
+    return Plotly.react(place, series.map((one, number) => trace(one, across, number)), layout, config)
       .then(() => place.removeAttribute("aria-busy"))
       .catch(() => fail(place));
   }
@@ -117,7 +119,7 @@
   }
 
   function drawAll() {
-    for (const chart of document.querySelectorAll(".chart")) {
+    for (const chart of document.querySelectorAll(".chart:has(.drawing)")) {
       if (window.Plotly) draw(chart);
       else fail(chart.querySelector(".drawing"));
     }
@@ -189,9 +191,9 @@
         take(await answer.text());
         tag = answer.headers.get("ETag");
         last = new Date();
-        say("live", isFirst ? "Following new orders" : `Moved at ${clock(last)}`);
+        say("live", isFirst ? pulse?.dataset.follows : `Moved at ${clock(last)}`);
       } else if (pulse?.dataset.state !== "live") {
-        say("live", "Following new orders");
+        say("live", pulse?.dataset.follows);
       }
       pause = EVERY;
     } catch {
