@@ -1,7 +1,7 @@
 """The list of all documents: what is bound to the database, and whose indexes are created."""
 
 from models.analytics.events import VisitEvent, VisitorSalt
-from models.analytics.purchases import CustomerSale, CustomerValue
+from models.analytics.purchases import CustomerDay, CustomerSale, CustomerTotals, CustomerValue, SegmentSnapshot
 from models.analytics.rollups import FactMark, Rollup, RollupGeneration
 from models.audit import AuditEntry
 from models.base import AgoraDocument
@@ -57,7 +57,9 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     Coupon,
     CouponRedemption,
     Customer,
+    CustomerDay,
     CustomerSale,
+    CustomerTotals,
     CustomerValue,
     DeadLetter,
     DeviceLock,
@@ -98,6 +100,7 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     Review,
     Rollup,
     RollupGeneration,
+    SegmentSnapshot,
     SentMail,
     Sequence,
     ShippingZone,

@@ -169,8 +169,9 @@ async def count_samples(unit: Unit) -> None:
     )
     for at in range(0, len(facts), BATCH):
         await RollupService.apply(facts[at : at + BATCH])
-    for customer_id in sorted({order.customer_id for order in unit.documents.get(Order, ()) if order.customer_id is not None}):
-        await PurchaseService.recount(customer_id)
+    buyers = sorted({order.customer_id for order in unit.documents.get(Order, ()) if order.customer_id is not None})
+    for at in range(0, len(buyers), BATCH):
+        await PurchaseService.recount(*buyers[at : at + BATCH])
 
 
 async def _complete(unit: Unit) -> None:

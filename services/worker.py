@@ -12,7 +12,9 @@ import structlog
 from models.database import DatabaseUnavailableError, PyMongoError, heed_cancellation, watch
 from models.events import Event
 from services.analytics.consumer import ROLLUP_CONSUMER
+from services.analytics.dashboards import DASHBOARD_ERASURE
 from services.analytics.purchases import PURCHASE_CONSUMER
+from services.analytics.segments import SegmentService
 from services.analytics.traffic import TrafficService
 from services.blog.anonymity import ANONYMITY_CONSUMER
 from services.blog.lifecycle import PublishingService
@@ -50,6 +52,7 @@ def make_jobs(settings: Settings) -> list[RecurringJob]:
         RecurringJob("publish_due_posts", timedelta(seconds=10), _publish_due_posts),
         RecurringJob("purge_trashed_posts", timedelta(days=1), _purge_trashed_posts),
         RecurringJob("roll_up_visits", timedelta(seconds=5), _roll_up_visits),
+        RecurringJob("take_segment_snapshots", timedelta(hours=1), _take_segment_snapshots),
         RecurringJob("forget_visits", timedelta(days=1), partial(_forget_visits, settings)),
         RecurringJob("replay_dead_letters", timedelta(seconds=5), partial(_replay_dead_letters, make_consumers(settings))),
         RecurringJob("mark_abandoned_carts", timedelta(minutes=5), partial(_mark_abandoned_carts, settings)),
@@ -74,6 +77,7 @@ def make_consumers(settings: Settings, *, mailer: Mailer | None = None) -> list[
         stock_notice_mail_consumer(settings, mailer),
         ANONYMITY_CONSUMER,
         CUSTOMER_ERASURE,
+        DASHBOARD_ERASURE,
         AVAILABILITY_CONSUMER,
         STOCK_NAME_CONSUMER,
         STOCK_NOTICE_CONSUMER,
@@ -90,6 +94,10 @@ async def _publish_due_posts() -> str:
 
 async def _roll_up_visits() -> str:
     return f"{await TrafficService.roll_up_all()} visit events rolled up"
+
+
+async def _take_segment_snapshots() -> str:
+    return f"segments of customers in {await SegmentService.take_snapshots()} currencies"
 
 
 async def _forget_visits(settings: Settings) -> str:

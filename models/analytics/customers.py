@@ -69,7 +69,7 @@ class SegmentFigures(Frozen):
 class SegmentReport(Frozen):
     """Every customer with an order that stands is in exactly one segment."""
 
-    as_of: UtcDatetime = Field(description="The minute it is of")
+    as_of: UtcDatetime = Field(description="The minute it is of, at most two hours ago")
     currency: Currency
     segments: list[SegmentFigures] = Field(description="Always all seven, in their order")
 

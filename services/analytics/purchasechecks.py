@@ -1,15 +1,17 @@
 """Whether what is kept of customers' purchases is what their orders tell."""
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from beanie import PydanticObjectId
 
-from models.analytics.purchases import CustomerValue
+from models.analytics.purchases import CustomerDay, CustomerTotals, CustomerValue
 from models.database import Session
 from models.ecommerce.customers import Customer
 from models.ecommerce.orders import Order
 from services.analytics.purchases import ORDER_FIELDS, PURCHASE_CONSUMER, PurchaseService, values_of
+from services.analytics.purchasesums import WrongSum, mend_sum, wrong_sums
 from services.drift import Drift
 from services.events import EventService
 
@@ -19,7 +21,7 @@ _TOLD = ("currency", "sales_count", "kept_count", "paid", "refunded", "net", "fi
 
 
 async def purchase_drift() -> AsyncIterator[Drift]:
-    """Customers whose rows are not what their orders amount to, one drift each.
+    """Customers whose rows are not what their orders amount to, one drift each, and sums and days that are not what rows are.
 
     Nothing while nothing was ever kept, or their consumer has events to come. What differs is looked at twice: an order that was
     paid in between does not.
@@ -34,25 +36,41 @@ async def purchase_drift() -> AsyncIterator[Drift]:
             for drift in await _differences(suspects):
                 yield drift
         after = {"_id": {"$gt": ids[-1]}}
+    async for wrong in wrong_sums():
+        yield _drift_of(wrong)
 
 
 def is_purchase(row: Drift) -> bool:
-    return row.collection == CustomerValue.get_collection_name()
+    return row.collection in {document.get_collection_name() for document in (CustomerValue, CustomerDay, CustomerTotals)}
 
 
 async def repair_purchases(row: Drift, *, session: Session) -> bool:
-    """Count the customer anew; false when that changed nothing any more."""
-    return await PurchaseService.recount(row.id)
+    """Count the customer, the sums or the day anew; false when that changed nothing any more."""
+    if row.collection == CustomerValue.get_collection_name():
+        return bool(await PurchaseService.recount(row.id))
+    currency, _, day = row.field.partition(" ")
+    return await mend_sum(currency, datetime.fromisoformat(day).replace(tzinfo=UTC) if day else None, session=session)
+
+
+def _drift_of(wrong: WrongSum) -> Drift:
+    place = wrong.currency if wrong.day is None else f"{wrong.currency} {wrong.day:%Y-%m-%d}"
+    stored, counted = (
+        ", ".join(f"{name} {value}" for name, value in fields.items() if isinstance(value, int)) or "nothing"
+        for fields in (wrong.stored, wrong.counted)
+    )
+    if stored == counted:
+        counted = f"{counted}, by others or at other times"
+    return Drift(wrong.document.get_collection_name(), wrong.id, place, stored, counted)
 
 
 async def _differences(ids: Sequence[PydanticObjectId]) -> list[Drift]:
     within = {"customer_id": {"$in": list(ids)}}
-    orders = await Order.find_rows(within, {**ORDER_FIELDS, "customer_id": 1})
+    orders = await Order.find_rows(within, ORDER_FIELDS)
     stored = await CustomerValue.find_rows(within)
     found = []
     for id in ids:
         paid = [row for row in orders if row["customer_id"] == id and row["paid_at"] is not None]
-        wanted = _told(values_of(id, paid).values())
+        wanted = _told(values_of(id, paid))
         kept = _told(row for row in stored if row["customer_id"] == id)
         if kept != wanted:
             found.append(Drift(CustomerValue.get_collection_name(), id, "purchases", kept, wanted))

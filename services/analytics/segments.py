@@ -4,13 +4,15 @@ Thresholds are fixed and documented rather than quintiles, so that a customer mo
 alone is measured beside the average customer, as amounts mean different things in different shops and currencies.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from models.analytics.customers import CustomerSegment, SegmentFigures, SegmentMember, SegmentReport
-from models.analytics.purchases import CustomerValue
+from models.analytics.purchases import CustomerTotals, CustomerValue, SegmentSnapshot, SegmentSum
 from models.base import now as present
+from models.database import DuplicateKeyError
 from models.money import Money
 from services.analytics.buckets import stretch_number, whole_minute
 from services.analytics.figures import rate
@@ -24,6 +26,7 @@ Span = tuple[int, int]
 
 RECENCY_DAYS = (240, 120, 60, 30)  # bought within so many days: 2, 3, 4, 5
 FREQUENCIES = (2, 3, 5, 9)  # from so many orders: 2, 3, 4, 5
+SNAPSHOT_LIVES = timedelta(hours=2)  # the worker takes one every hour
 MONETARY_QUARTERS = (1, 2, 4, 8)  # from so many quarters of the average customer's spend: 2, 3, 4, 5
 
 # By segment, boxes of scores (recency, frequency, monetary; both ends included) that together hold every customer once.
@@ -91,47 +94,49 @@ class SegmentNotFoundError(NotFoundError):
 class SegmentService:
     @staticmethod
     async def get_segments(currency: str, *, viewer: Viewer, now: datetime | None = None) -> SegmentReport:
-        """How many customers of each segment there are and what they spent, all zero when nobody bought. Two commands.
+        """How many customers of each segment there are and what they spent, all zero when nobody bought.
 
-        Customers all of whose orders were cancelled are in none. Raises PermissionDeniedError and OverloadedError.
+        They are of the moment in the report, at most two hours ago: the worker looks every hour. One command; where no such look
+        is kept, it is taken here, with five. Customers all of whose orders were cancelled are in none. Raises
+        PermissionDeniedError and OverloadedError.
         """
         viewer.require(Permission.VIEW_REPORTS)
-        moment = whole_minute(now or present())
-        async with heavy_work():
-            scale = await _scale(currency, moment)
-            rows = await CustomerValue.aggregate_rows(scores_pipeline(currency, scale))
-        sums = {segment: [0, 0, 0] for segment in CustomerSegment}
-        for row in rows:
-            scores = row["_id"]
-            counted = sums[segment_of(scores["r"], scores["f"], scores["m"])]
-            for at, name in enumerate(("customers", "orders", "net")):
-                counted[at] += int(row[name])
-        everybody = sum(customers for customers, _, _ in sums.values())
+        snapshot = await _snapshot_of(currency, now or present())
+        everybody = sum(found.customers for found in snapshot.segments)
         segments = [
             SegmentFigures(
-                segment=segment,
-                customers_count=customers,
-                orders_count=orders,
-                net=Money(amount=net, currency=currency),
-                share=rate(customers, everybody),
+                segment=found.segment,
+                customers_count=found.customers,
+                orders_count=found.orders,
+                net=Money(amount=found.net, currency=currency),
+                share=rate(found.customers, everybody),
             )
-            for segment, (customers, orders, net) in sums.items()
+            for found in snapshot.segments
         ]
-        return SegmentReport(as_of=moment, currency=currency, segments=segments)
+        return SegmentReport(as_of=snapshot.as_of, currency=currency, segments=segments)
+
+    @staticmethod
+    async def take_snapshots(*, now: datetime | None = None) -> int:
+        """Look anew at the customers of every currency, and return how many currencies that were."""
+        currencies = [row["currency"] for row in await CustomerTotals.find_rows({}, {"currency": 1})]
+        for currency in currencies:
+            await _take_snapshot(currency, now or present())
+        return len(currencies)
 
     @staticmethod
     async def list_members(
         segment: str, *, currency: str, viewer: Viewer, page: PageRequest, now: datetime | None = None
     ) -> Page[SegmentMember]:
-        """The customers of a segment, who spent most first, then by id. Three commands.
+        """The customers of a segment as they stand now, who spent most first, then by id. Three commands.
 
+        Measured by the thresholds of the report, so that both are of the same segments but for who bought since.
         Raises PermissionDeniedError for who may not manage orders, SegmentNotFoundError, and OverloadedError.
         """
         viewer.require(Permission.MANAGE_ORDERS)
         if segment not in set(CustomerSegment):
             raise SegmentNotFoundError(segment)
+        scale = _scale_of(await _snapshot_of(currency, now or present()))
         async with heavy_work():
-            scale = await _scale(currency, whole_minute(now or present()))
             query = {"currency": currency, "kept_count": {"$gt": 0}, "$or": scale.query(CustomerSegment(segment))}
             rows = await CustomerValue.find_rows(query, sort=[("net", -1), ("_id", 1)], skip=page.skip, limit=page.limit)
             total = await CustomerValue.count_rows(query)
@@ -173,10 +178,45 @@ def scores_pipeline(currency: str, scale: Scale) -> list[Row]:
     ]
 
 
-async def _scale(currency: str, now: datetime) -> Scale:
-    rows = await CustomerValue.aggregate_rows(standing_pipeline(currency))
-    found = rows[0] if rows else {"customers": 0, "net": 0}
-    return Scale(now=now, customers=int(found["customers"]), net=int(found["net"]))
+async def _snapshot_of(currency: str, now: datetime) -> SegmentSnapshot:
+    """The one that is kept, or a new one where it is too old."""
+    row = await SegmentSnapshot.find_row({"currency": currency})
+    if row is not None and now - SNAPSHOT_LIVES < row["as_of"] <= now:
+        return SegmentSnapshot.from_row(row)
+    return await _take_snapshot(currency, now)
+
+
+async def _take_snapshot(currency: str, now: datetime) -> SegmentSnapshot:
+    moment = whole_minute(now)
+    async with heavy_work():
+        standing = await CustomerValue.aggregate_rows(standing_pipeline(currency))
+        customers, net = (int(standing[0][name]) if standing else 0 for name in ("customers", "net"))
+        scale = Scale(now=moment, customers=customers, net=net)
+        rows = await CustomerValue.aggregate_rows(scores_pipeline(currency, scale))
+    sums = {segment: [0, 0, 0] for segment in CustomerSegment}
+    for row in rows:
+        scores = row["_id"]
+        counted = sums[segment_of(scores["r"], scores["f"], scores["m"])]
+        for at, name in enumerate(("customers", "orders", "net")):
+            counted[at] += int(row[name])
+    segments = [
+        SegmentSum(segment=segment, customers=n, orders=orders, net=spent) for segment, (n, orders, spent) in sums.items()
+    ]
+    snapshot = SegmentSnapshot(currency=currency, as_of=moment, customers=customers, net=net, segments=segments)
+    await _keep(snapshot)
+    return snapshot
+
+
+async def _keep(snapshot: SegmentSnapshot) -> None:
+    """In place of the one before; of two at once, either."""
+    fields = {name: value for name, value in snapshot.row().items() if name not in ("_id", "created_at")}
+    if not await SegmentSnapshot.change_row({"currency": snapshot.currency}, {"$set": fields}):
+        with contextlib.suppress(DuplicateKeyError):
+            await snapshot.store()
+
+
+def _scale_of(snapshot: SegmentSnapshot) -> Scale:
+    return Scale(now=snapshot.as_of, customers=snapshot.customers, net=snapshot.net)
 
 
 def _score(value: Any, starts: Sequence[Any]) -> int:

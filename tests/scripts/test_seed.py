@@ -12,7 +12,7 @@ import pytest
 import typer
 from rich.console import Console
 
-from models.analytics.purchases import CustomerSale, CustomerValue
+from models.analytics.purchases import CustomerDay, CustomerSale, CustomerTotals, CustomerValue
 from models.analytics.rollups import FactMark, Rollup, RollupGeneration
 from models.audit import AuditEntry
 from models.base import AgoraDocument
@@ -46,7 +46,8 @@ from tests.smallshop import tiny_samples
 ANCHOR = datetime(2026, 11, 1, 12, tzinfo=UTC)
 WRITTEN = [User, Category, Tag, PostSlug, PostRevision, Post, PostViews, Comment, Like, Follow]
 SOLD = [Product, Order, OrderStatusHistory, Payment, Refund, StockMovement, LoyaltyEntry, ReturnRequest, Review]
-COUNTED = (Rollup, FactMark, RollupGeneration, CustomerSale, CustomerValue)  # what follows from the samples
+# What follows from the samples.
+COUNTED = (Rollup, FactMark, RollupGeneration, CustomerSale, CustomerValue, CustomerDay, CustomerTotals)
 
 
 async def everything() -> dict[str, list[dict[str, Any]]]:
@@ -315,9 +316,9 @@ def _without_hashes(rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[dic
     for row in (*rows["Rollup"], *rows["FactMark"]):
         row.pop("created_at")
         row.pop("updated_at")
-    for kept in (CustomerSale, CustomerValue):  # each run gives them ids of its own
+    for kept in (CustomerSale, CustomerValue, CustomerDay, CustomerTotals):  # each run gives them ids of its own
         for row in rows[kept.__name__]:
             for name in ("_id", "created_at", "updated_at"):
                 row.pop(name)
-        rows[kept.__name__].sort(key=lambda row: (row["customer_id"], row["currency"], row.get("order_id")))
+        rows[kept.__name__].sort(key=lambda row: [row.get(name) for name in ("customer_id", "currency", "order_id", "day")])
     return {**rows, "RollupGeneration": [{"number": row["number"]} for row in rows["RollupGeneration"]]}

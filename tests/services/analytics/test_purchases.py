@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 from beanie import PydanticObjectId
 
-from models.analytics.purchases import CustomerSale, CustomerValue
-from models.base import now
+from models.analytics.purchases import CustomerDay, CustomerSale, CustomerTotals, CustomerValue
+from models.base import AgoraDocument, now
 from models.database import Database, Session, run_transaction
 from models.ecommerce.orders import Order
 from models.events import EventType
 from models.money import Money
 from services.analytics import purchases
 from services.analytics.purchasechecks import purchase_drift
+from services.analytics.purchasedays import read_stretches, set_of
 from services.analytics.purchases import PURCHASE_CONSUMER, PurchaseService
+from services.analytics.purchasesums import wrong_sums
 from services.events import EventService
 from services.reconcile import ReconcileService
 from tests.commands import CommandLog
@@ -27,7 +29,7 @@ from tests.factories.purchases import create_sale, told_of
 DAY = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
 
-async def rows_of(document: type[CustomerSale] | type[CustomerValue]) -> list[dict[str, Any]]:
+async def rows_of(document: type[AgoraDocument]) -> list[dict[str, Any]]:
     """What is stored, without ids and times, in a fixed order."""
     rows = await document.find_rows({}, {"_id": 0, "created_at": 0, "updated_at": 0})
     return sorted(rows, key=lambda row: sorted((name, str(value)) for name, value in row.items()))
@@ -42,7 +44,7 @@ class TestRecount:
         await create_order(customer_id=customer)  # not paid
         await create_sale(None, DAY, 9000)  # a guest's
 
-        assert await PurchaseService.recount(customer) is True
+        assert await PurchaseService.recount(customer) == 1
 
         sales = {row["order_id"]: row for row in await rows_of(CustomerSale)}
         assert {key: (row["total"], row["first_paid_at"]) for key, row in sales.items()} == {
@@ -54,6 +56,7 @@ class TestRecount:
         assert values["USD"] == {
             "customer_id": customer,
             "currency": "USD",
+            "number": 0,
             "first_paid_at": DAY,
             "last_kept_at": DAY + timedelta(days=3),
             "sales_count": 2,
@@ -81,7 +84,7 @@ class TestRecount:
         await PurchaseService.recount(customer)
         await create_sale(customer, DAY - timedelta(days=40))
 
-        assert await PurchaseService.recount(customer) is True
+        assert await PurchaseService.recount(customer) == 1
 
         assert {row["first_paid_at"] for row in await rows_of(CustomerSale)} == {DAY - timedelta(days=40)}
 
@@ -92,7 +95,7 @@ class TestRecount:
         before = await rows_of(CustomerValue)
 
         with commands.counting() as sent:
-            assert await PurchaseService.recount(customer) is False
+            assert await PurchaseService.recount(customer) == 0
 
         assert [name for name in sent.sent if not name.startswith(("commit", "abort"))] == [
             "find orders",
@@ -107,7 +110,7 @@ class TestRecount:
         await PurchaseService.recount(customer)
         await Order.collection().delete_many({})
 
-        assert await PurchaseService.recount(customer) is True
+        assert await PurchaseService.recount(customer) == 1
 
         assert (await rows_of(CustomerSale), await rows_of(CustomerValue)) == ([], [])
 
@@ -134,6 +137,22 @@ class TestRecount:
 
         [value] = await rows_of(CustomerValue)
         assert (value["sales_count"], value["paid"], len(await rows_of(CustomerSale))) == (4, 400, 4)
+        assert [wrong async for wrong in wrong_sums()] == []
+
+    async def test_workers_that_count_different_customers_lose_none_of_them(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They want the same sums and the same days."""
+        monkeypatch.setattr(purchases, "run_transaction", lambda work, hot: run_transaction(work))
+        customers = [PydanticObjectId() for _ in range(10)]
+        for customer in customers:
+            await create_sale(customer, DAY, 100)
+
+        await asyncio.gather(*(PurchaseService.recount(customer) for customer in customers))
+
+        [day], [totals] = await rows_of(CustomerDay), await rows_of(CustomerTotals)
+        assert (day["orders"], day["total"], totals["customers"], totals["numbered"]) == (10, 1000, 10, 10)
+        assert [wrong async for wrong in wrong_sums()] == []
 
 
 class TestConsumer:
@@ -181,14 +200,31 @@ class TestConsumer:
         for event in heard:
             await PURCHASE_CONSUMER.handle(event)
         live = (await rows_of(CustomerSale), await rows_of(CustomerValue))
+        numbers = await rows_of(CustomerDay), await rows_of(CustomerTotals)
+        assert [wrong async for wrong in wrong_sums()] == []
 
         await CustomerSale.collection().delete_many({})
-        await CustomerValue.collection().delete_many({})
+        await CustomerDay.collection().delete_many({})
         changed = await PurchaseService.rebuild()
 
         assert (await rows_of(CustomerSale), await rows_of(CustomerValue)) == live
+        assert (await rows_of(CustomerDay), await rows_of(CustomerTotals)) == numbers
         assert changed == len(live[1])
         assert len(live[0]) == 30
+
+    async def test_numbers_that_were_lost_are_given_anew_and_the_days_follow(self, database: Database) -> None:
+        customers = [await create_customer() for _ in range(3)]
+        for number, customer in enumerate(customers * 2):
+            await create_sale(customer.id, DAY + timedelta(days=number), 100)
+        await PurchaseService.rebuild()
+        await CustomerValue.collection().delete_one({"customer_id": customers[0].id})
+
+        await PurchaseService.rebuild()
+
+        [totals] = await rows_of(CustomerTotals)
+        assert totals == {"currency": "USD", "numbered": 4, "customers": 3, "kept": 6, "net": 600}
+        [stretch] = await read_stretches("USD", [DAY - timedelta(hours=12), DAY + timedelta(days=9)])
+        assert (stretch.buyers, stretch.newcomers, stretch.orders, stretch.total) == (0b1110, 0b1110, 6, 600)
 
 
 class TestRebuild:
@@ -220,6 +256,27 @@ class TestDrift:
         assert await ReconcileService.repair(drift) is True
         assert [drift async for drift in purchase_drift()] == []
         assert await ReconcileService.repair(drift) is False
+
+    async def test_planted_drift_of_sums_and_days_is_found_mended_and_gone(self, database: Database) -> None:
+        customer = await create_customer()
+        await create_sale(customer.id, DAY, 1000)
+        await create_sale(customer.id, DAY + timedelta(days=1), 500)
+        await PurchaseService.recount(customer.id)
+        right = await rows_of(CustomerDay), await rows_of(CustomerTotals)
+        await CustomerTotals.change_many({}, {"$set": {"net": 7}})
+        await CustomerDay.change_many({"orders": 1, "total": 1000}, {"$set": {"buyers": set_of([5])}})
+        await CustomerDay.collection().delete_one({"total": 500})
+
+        found = [drift async for drift in purchase_drift()]
+
+        assert [(drift.field, drift.stored, drift.counted) for drift in found] == [
+            ("USD", "customers 1, kept 2, net 7, numbered 1", "customers 1, kept 2, net 1500, numbered 1"),
+            ("USD 2026-11-01", "orders 1, total 1000", "orders 1, total 1000, by others or at other times"),
+            ("USD 2026-11-02", "nothing", "orders 1, total 500"),
+        ]
+        assert [await ReconcileService.repair(drift) for drift in found] == [True] * 3
+        assert (await rows_of(CustomerDay), await rows_of(CustomerTotals)) == right
+        assert [await ReconcileService.repair(drift) for drift in found] == [False] * 3
 
     async def test_what_the_consumer_has_yet_to_hear_is_no_drift(self, database: Database) -> None:
         customer = await create_customer()

@@ -9,7 +9,7 @@ import pytest
 from beanie import PydanticObjectId
 
 from models.analytics.customers import CustomerSegment
-from models.analytics.purchases import CustomerValue
+from models.analytics.purchases import CustomerTotals, CustomerValue, SegmentSnapshot
 from models.database import Database
 from models.users import Role
 from services.analytics.segments import BOXES, Scale, SegmentService, segment_of
@@ -27,6 +27,7 @@ async def create_value(days_ago: float, orders: int, net: int, *, currency: str 
     return await CustomerValue(
         customer_id=PydanticObjectId(),
         currency=currency,
+        number=0,  # no matter here
         first_paid_at=NOW - timedelta(days=400),
         last_kept_at=last if kept else None,
         sales_count=orders,
@@ -111,7 +112,32 @@ class TestGetSegments:
             CustomerSegment.AT_RISK: (1, 3, 200, 2500),
             CustomerSegment.LOST: (1, 1, 100, 2500),
         }
-        assert len(sent) == 2
+        assert len(sent) == 5
+
+    async def test_report_is_of_the_last_look_for_two_hours(self, database: Database, commands: CommandLog) -> None:
+        """Recency moves with the clock: the report says of which moment it is, and costs one command until it is taken anew."""
+        await create_value(29.99, 1, 100)
+        first = await SegmentService.get_segments("USD", viewer=MANAGER, now=NOW)
+        await create_value(1, 1, 100)
+
+        with commands.counting() as sent:
+            again = await SegmentService.get_segments("USD", viewer=MANAGER, now=NOW + timedelta(hours=1, minutes=59))
+        later = await SegmentService.get_segments("USD", viewer=MANAGER, now=NOW + timedelta(hours=2))
+
+        assert (again, len(sent)) == (first, 1)
+        assert (first.as_of, later.as_of) == (NOW, NOW + timedelta(hours=2))
+        assert [sum(one.customers_count for one in report.segments) for report in (first, later)] == [1, 2]
+
+    async def test_worker_looks_anew_in_every_currency(self, database: Database) -> None:
+        for currency in ("EUR", "USD"):
+            await CustomerTotals(currency=currency).store()
+            await create_value(1, 1, 100, currency=currency)
+            await SegmentService.get_segments(currency, viewer=MANAGER, now=NOW)
+
+        assert await SegmentService.take_snapshots(now=NOW + timedelta(minutes=5)) == 2
+
+        report = await SegmentService.get_segments("EUR", viewer=MANAGER, now=NOW + timedelta(minutes=10))
+        assert (report.as_of, await SegmentSnapshot.count_rows({})) == (NOW + timedelta(minutes=5), 2)
 
     async def test_customers_who_were_all_paid_back_are_scored_alike(self, database: Database) -> None:
         """The average is nothing, and so is every threshold."""
@@ -164,6 +190,7 @@ class TestListMembers:
 
     async def test_three_commands_and_no_address(self, database: Database, commands: CommandLog) -> None:
         await create_value(1, 1, 100)
+        await SegmentService.get_segments("USD", viewer=MANAGER, now=NOW)
 
         with commands.counting() as sent:
             page = await SegmentService.list_members(
