@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from scripts.bench_middleware import middleware_cost
 from scripts.bench_shop import shop_cases
 from scripts.connection import Launch, connected, embedded_settings
 from scripts.embedded import EmbeddedServer
+from scripts.ports import free_port as free_port
 from scripts.seed import seed
 from services.indexes import IndexService
 from services.settings import Settings
@@ -59,13 +59,6 @@ class Program:
     def resident_mib(self) -> float:
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ comment must exist once, with one event, every counter must equal its recount, a
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scripts.embedded import running_server, server_pid
+from scripts.ports import free_port
 from scripts.samples import DEMO_ACCOUNTS
 from scripts.stress_verdicts import none_of, tell, within
 
@@ -62,9 +62,7 @@ class Victim:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         generous = dict.fromkeys(("AGORA_USER_REQUESTS", "AGORA_ANONYMOUS_REQUESTS"), "1000000")
         kept = {"PYTHONDONTWRITEBYTECODE": ""}  # the same program starts again and again

@@ -10,6 +10,7 @@ from datetime import timedelta
 from ipaddress import ip_network
 
 from services.settings import Settings
+from tests.races import patiently
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Receiver:
     @property
     def message_ids(self) -> list[str]:
         return [request.headers["webhook-id"] for request in self.requests]
+
+    def hang_up(self) -> None:
+        """Leave everybody who waits for an answer without one."""
+        for task in self.serving:
+            task.cancel()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -92,13 +98,11 @@ async def receiving(*, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1
         yield receiver
     finally:
         server.close()
-        left = list(receiver.serving)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        receiver.hang_up()
+        await asyncio.gather(*receiver.serving, return_exceptions=True)
 
 
 def with_loopback(settings: Settings, **over: object) -> Settings:
     """Settings under which webhooks may go to loopback."""
     networks = [ip_network("127.0.0.0/8")]
-    return settings.model_copy(update={"webhook_networks": networks, "webhook_timeout_seconds": 1.0, **over})
+    return settings.model_copy(update={"webhook_networks": networks, "webhook_timeout_seconds": patiently(1), **over})

@@ -12,6 +12,7 @@ from scripts.sandbox_books import Books
 from scripts.sandbox_gateway import SandboxGatewayServer, make_server
 from services.payments.gateways import Gateways
 from services.payments.sandbox import SandboxGateway
+from tests.races import patiently
 
 SANDBOX_SECRET = "whsec_c2FuZGJveC1zZWNyZXQtZm9yLXRlc3RzLW9ubHk="
 
@@ -36,14 +37,15 @@ def sandbox() -> Iterator[RunningSandbox]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         while not server.started:
+            assert thread.is_alive()
             time.sleep(0.005)
         yield RunningSandbox(f"http://127.0.0.1:{listener.getsockname()[1]}", books, application)
         server.should_exit = True
-        thread.join(5)
+        thread.join(patiently(5))
 
 
 @pytest.fixture
 async def gateways(sandbox: RunningSandbox) -> AsyncIterator[Gateways]:
     """The gateways of a shop that has the sandbox alone."""
-    async with Gateways([SandboxGateway(sandbox.url, SANDBOX_SECRET, timeout=2.0)]) as made:
+    async with Gateways([SandboxGateway(sandbox.url, SANDBOX_SECRET, timeout=patiently(2))]) as made:
         yield made

@@ -9,6 +9,7 @@ from models.audit import AuditEntry
 from models.blog.taxonomy import Tag
 from models.database import Database, DuplicateKeyError, PyMongoError, duplicate_index, heed_cancellation, run_transaction
 from services.indexes import IndexService
+from tests.races import patiently
 
 
 class TestRunTransaction:
@@ -86,4 +87,4 @@ class TestHeedCancellation:
             await asyncio.sleep(delay / 1000)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await asyncio.wait_for(task, 5)
+                await asyncio.wait_for(task, patiently(5))

@@ -20,8 +20,9 @@ import pytest
 from pymongo.errors import PyMongoError
 
 from scripts.embedded import EmbeddedServer, running_server
+from scripts.ports import free_port
 from tests.races import patiently, rounds
-from tests.scripts.processes import ROOT, Agora, environment, free_port, is_alive, run_program, run_script, wait_until
+from tests.scripts.processes import ROOT, Agora, environment, is_alive, run_program, run_script, wait_until
 
 PROFILES = "/api/v1/profiles"  # an unknown one is looked up in the database every time
 

@@ -14,6 +14,7 @@ from services.events import Consumer, EventService
 from services.jobs import JobRunningError, JobService, RecurringJob
 from services.settings import Settings
 from services.worker import PUMP, WorkerService, event_pump, make_jobs
+from tests.races import patiently
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -37,11 +38,13 @@ class Runs:
     def __init__(self, seconds: float = 0.0) -> None:
         self.count = 0
         self.most_at_once = 0
+        self.begun = asyncio.Event()
         self._now = 0
         self._seconds = seconds
 
     async def __call__(self) -> str | None:
         self.count += 1
+        self.begun.set()
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
         try:
@@ -118,40 +121,53 @@ class TestRunIfDue:
         assert runs.count == 1
 
     async def test_lease_is_renewed_while_the_job_runs(self) -> None:
-        runs = Runs(0.9)
-        job = make_job(runs, lease=timedelta(seconds=0.4))
+        over = asyncio.Event()
+
+        async def work() -> str:
+            await over.wait()
+            return "done"
+
+        async def leased_until(*, other_than: datetime | None) -> datetime | None:
+            async with asyncio.timeout(patiently(3)):
+                while True:
+                    found = (await stored()).leased_until
+                    if found != other_than:
+                        return found
+                    await asyncio.sleep(0.02)
+
+        job = make_job(work, lease=timedelta(seconds=2))
         await JobService.register(job)
-
         first = asyncio.create_task(JobService.run_if_due(job))
-        others = []
-        while not first.done():
-            await asyncio.sleep(0.05)
-            others.append(await JobService.run_if_due(job))
+        lease_over = await leased_until(other_than=None)
+        await leased_until(other_than=lease_over)
 
-        assert (await first) is not None
-        assert len(others) > 10
-        assert set(others) == {None}
-        assert (runs.count, runs.most_at_once) == (1, 1)
+        assert lease_over is not None
+        assert await JobService.run_if_due(job, clock=lambda: lease_over) is None
+        over.set()
+        finished = await first
+        assert finished is not None
+        assert (finished.run_count, finished.last_result) == (1, "done")
 
     async def test_worker_that_lost_its_lease_stops_and_does_not_report(self) -> None:
-        runs = Runs(30)
+        runs = Runs(300)
         job = make_job(runs, lease=timedelta(seconds=0.4))
         await JobService.register(job)
         mine = asyncio.create_task(JobService.run_if_due(job))
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(runs.begun.wait(), patiently(2))
         other = PydanticObjectId()
         await Job.change({"name": "tidy"}, {"$set": {"owner": other}})
 
-        assert await asyncio.wait_for(mine, 2) is None
+        assert await asyncio.wait_for(mine, patiently(2)) is None
 
         after = await stored()
         assert (after.owner, after.run_count) == (other, 0)
 
     async def test_cancelled_worker_gives_the_job_back_at_once(self) -> None:
-        job = make_job(Runs(30))
+        runs = Runs(300)
+        job = make_job(runs)
         await JobService.register(job)
         mine = asyncio.create_task(JobService.run_if_due(job))
-        await asyncio.sleep(0.1)
+        await asyncio.wait_for(runs.begun.wait(), patiently(2))
 
         mine.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -185,9 +201,10 @@ class TestRunNow:
         assert [row["name"] for row in await Job.find_rows({}, sort=[("name", 1)])] == ["tidy"]
 
     async def test_refuses_while_a_worker_runs_it(self) -> None:
-        job = make_job(Runs(30))
+        runs = Runs(300)
+        job = make_job(runs)
         running = asyncio.create_task(JobService.run_now(job))
-        await asyncio.sleep(0.1)
+        await asyncio.wait_for(runs.begun.wait(), patiently(2))
         before = await stored()
 
         with pytest.raises(JobRunningError) as refused:
@@ -224,16 +241,16 @@ class TestWorker:
         worker = asyncio.create_task(WorkerService.run([], [seen.consumer]))
         try:
             await record(0)
-            await asyncio.wait_for(seen.news.wait(), 5)
+            await asyncio.wait_for(seen.news.wait(), patiently(5))
             await asyncio.sleep(0.5)  # the stream is open by now
             delays = []
             for number in range(1, 6):
                 seen.news.clear()
                 await record(number)
                 begun = asyncio.get_running_loop().time()
-                await asyncio.wait_for(seen.news.wait(), 5)
+                await asyncio.wait_for(seen.news.wait(), patiently(5))
                 delays.append(asyncio.get_running_loop().time() - begun)
-            assert sorted(delays)[2] < 0.2
+            assert sorted(delays)[2] < patiently(0.2)
             assert seen.numbers == [0, 1, 2, 3, 4, 5]
         finally:
             worker.cancel()
@@ -250,7 +267,7 @@ class TestWorker:
         await asyncio.gather(workers[0], return_exceptions=True)
         await record(20)
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(patiently(5)):
                 while len(seen.numbers) < 21:
                     seen.news.clear()
                     await seen.news.wait()
@@ -273,7 +290,7 @@ class TestWorker:
         worker = asyncio.create_task(WorkerService.run([], [failing, seen.consumer]))
         await record(1)
         try:
-            await asyncio.wait_for(seen.news.wait(), 5)
+            await asyncio.wait_for(seen.news.wait(), patiently(5))
         finally:
             worker.cancel()
             await asyncio.gather(worker, return_exceptions=True)
@@ -295,13 +312,13 @@ class TestWorker:
         worker = asyncio.create_task(WorkerService.run([], [seen.consumer]))
         await record(1)
         try:
-            await asyncio.wait_for(seen.news.wait(), 8)
+            await asyncio.wait_for(seen.news.wait(), patiently(8))
         finally:
             worker.cancel()
             await asyncio.gather(worker, return_exceptions=True)
         assert outages == 0
         (row,) = await Job.find_rows({})
-        assert (now() - row["updated_at"]) < timedelta(seconds=5)
+        assert (now() - row["updated_at"]) < timedelta(seconds=patiently(5))
 
 
 async def test_pump_is_a_leased_job_of_six_seconds() -> None:

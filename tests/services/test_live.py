@@ -30,6 +30,7 @@ from services.live import (
 from services.users.permissions import Viewer
 from tests.factories.blog import create_post
 from tests.factories.users import create_user
+from tests.races import patiently
 
 _event: TypeAdapter[LiveEvent] = TypeAdapter(LiveEvent)
 
@@ -384,7 +385,7 @@ class TestRunning:
             connection = open_connection(hub)
             await hub.subscribe(connection, ["posts"])
             await happen((EventType.POST_UPDATED, f"post:{post.id}"))
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(patiently(2)):
                 assert await connection.next_message() is not None
 
         assert (connection.end_code, connection.end_reason) == (1001, "going_away")

@@ -1,4 +1,3 @@
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,8 +6,10 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 from structlog.testing import capture_logs
 
+from scripts.ports import free_port
 from services.mail import ConsoleMailer, MemoryMailer, Message, SmtpMailer, make_mailer, mime
 from services.settings import Settings
+from tests.races import patiently
 
 MESSAGE = Message("jane@example.com", "Grüße from Agora", "Hello Jané,\n\nhttps://agora.example/account/verify?token=abc\n")
 
@@ -26,16 +27,16 @@ class Inbox:
 
 @pytest.fixture
 def inbox() -> Iterator[tuple[Inbox, int]]:
-    with socket.socket() as probe:  # aiosmtpd does not take port 0
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()  # aiosmtpd does not take port 0
     received = Inbox()
 
     def authenticate(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
         is_right = isinstance(data, LoginPassword) and (data.login, data.password) == (b"agora", b"secret")
         return AuthResult(success=is_right)
 
-    controller = Controller(received, hostname="127.0.0.1", port=port, authenticator=authenticate, auth_require_tls=False)
+    controller = Controller(
+        received, hostname="127.0.0.1", port=port, ready_timeout=patiently(5), authenticator=authenticate, auth_require_tls=False
+    )
     controller.start()
     yield received, port
     controller.stop()

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.markdown import render_comment, render_post
+from tests.races import patiently
 
 EVIL = [
     "<script>alert(1)</script>",
@@ -78,11 +79,11 @@ class TestSafety:
             _assert_harmless(html)
 
     def test_deep_nesting_and_long_runs_end_soon(self) -> None:
-        started = time.perf_counter()
+        started = time.thread_time()
         for text in (">" * 5_000, "[" * 5_000, "*a " * 5_000, "`" * 5_000, "- " * 3_000, "![" * 3_000):
             render_post(text)
             render_comment(text)
-        assert time.perf_counter() - started < 10
+        assert time.thread_time() - started < patiently(10)
 
     async def test_rendering_in_threads_gives_the_same(self) -> None:
         rendered = await asyncio.gather(*(asyncio.to_thread(render_post, f"# {n}") for n in range(20)))

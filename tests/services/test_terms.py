@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from models.search import SearchTerm
 from services.terms import MAX_TERMS, MAX_WEIGHT, post_terms, terms_of, words
+from tests.races import patiently
 
 
 class TestWords:
@@ -83,6 +84,6 @@ class TestPostTerms:
 
     @pytest.mark.parametrize("evil", ["<", "](", "<a", "https://", "a+", "#", "'", "](<a"])
     def test_no_text_makes_it_slow(self, evil: str) -> None:
-        started = time.perf_counter()
+        started = time.thread_time()
         post_terms(title="", excerpt="", content=evil * 50_000)
-        assert time.perf_counter() - started < 2
+        assert time.thread_time() - started < patiently(2)

@@ -11,6 +11,7 @@ from services.blog.posts import PostService
 from services.blog.views import post_views
 from services.views import ViewCounter, Visit, is_bot
 from tests.factories.blog import create_post
+from tests.races import patiently
 
 SECRET = b"x" * 32
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -165,7 +166,7 @@ class TestRunning:
         monkeypatch.setattr(views_module, "_write", noted)
         async with counter.running(0.01):
             counter.count(post.id, address="a", user_agent=BROWSER)
-            await asyncio.wait_for(written.wait(), 5)
+            await asyncio.wait_for(written.wait(), patiently(5))
             assert await _views(post.id) == (1, [1])
             counter.count(post.id, address="b", user_agent=BROWSER)
         assert await _views(post.id) == (2, [2])
@@ -186,7 +187,7 @@ class TestRunning:
         monkeypatch.setattr(views_module, "_write", failing)
         async with counter.running(0.01):
             counter.count(post.id, address="a", user_agent=BROWSER)
-            await asyncio.wait_for(written.wait(), 5)
+            await asyncio.wait_for(written.wait(), patiently(5))
         assert await _views(post.id) == (1, [1])
 
 

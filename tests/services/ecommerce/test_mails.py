@@ -1,4 +1,3 @@
-import socket
 from collections.abc import Iterator
 from datetime import timedelta
 from email import message_from_bytes, policy
@@ -20,11 +19,13 @@ from models.mails import SentMail
 from models.money import Money
 from models.payments import Refund
 from models.places import PostalAddress
+from scripts.ports import free_port
 from services.ecommerce.mails import order_mail_consumer
 from services.events import Consumer, EventService
 from services.mail import SmtpMailer
 from services.settings import Settings
 from tests.factories.orders import create_order, make_line, usd
+from tests.races import patiently
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -54,11 +55,9 @@ class Inbox:
 
 @pytest.fixture
 def inbox() -> Iterator[tuple[Inbox, int]]:
-    with socket.socket() as probe:  # aiosmtpd does not take port 0
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()  # aiosmtpd does not take port 0
     received = Inbox()
-    controller = Controller(received, hostname="127.0.0.1", port=port)
+    controller = Controller(received, hostname="127.0.0.1", port=port, ready_timeout=patiently(5))
     controller.start()
     yield received, port
     controller.stop()

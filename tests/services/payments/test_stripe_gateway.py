@@ -32,6 +32,7 @@ from services.payments.stripe_gateway import StripeGateway
 from services.payments.webhooks import GatewayWebhookService
 from services.settings import Settings
 from tests.factories.payments import RecordingListener, create_payment, usd
+from tests.races import patiently
 
 WEBHOOK_SECRET = "whsec_of_stripe_for_tests"
 TOKENS = {
@@ -168,12 +169,12 @@ def stand_in() -> Iterator[StripeStandIn]:
         thread.start()
         yield server
         server.shutdown()
-        thread.join(5)
+        thread.join(patiently(5))
 
 
 @pytest.fixture
 async def stripe(stand_in: StripeStandIn) -> AsyncIterator[StripeGateway]:
-    gateway = StripeGateway("sk_test_canary", WEBHOOK_SECRET, timeout=5, api_url=stand_in.url)
+    gateway = StripeGateway("sk_test_canary", WEBHOOK_SECRET, timeout=patiently(5), api_url=stand_in.url)
     yield gateway
     await gateway.close()
 

@@ -24,6 +24,7 @@ from tests.factories.blog import create_post
 from tests.factories.catalog import create_product
 from tests.factories.orders import create_order, make_line, usd
 from tests.factories.webhooks import create_delivery, create_endpoint
+from tests.races import patiently
 from tests.receivers import Receiver, receiving, reply, with_loopback
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -37,7 +38,7 @@ async def record(type: EventType, subject: str, **payload: Any) -> Event:
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(patiently(seconds)):
         while True:
             if await condition():
                 return
@@ -175,7 +176,7 @@ class TestJob:
         self, receiver: Receiver, settings: Settings
     ) -> None:
         async with receiving() as slow:
-            slow.pause = timedelta(seconds=5)
+            slow.pause = timedelta(seconds=patiently(10))
             fast_endpoint = await create_endpoint(url=receiver.url, topics=[WebhookTopic.ORDER_PLACED])
             slow_endpoint = await create_endpoint(url=slow.url, topics=[WebhookTopic.ORDER_PLACED])
             for _ in range(10):
@@ -185,11 +186,13 @@ class TestJob:
             async def arrived() -> bool:
                 return len(receiver.requests) == 12
 
-            async with working(with_loopback(settings, webhook_timeout_seconds=2.0)):
+            async with working(with_loopback(settings, webhook_timeout_seconds=patiently(10))):
                 for _ in range(12):
                     await record(EventType.ORDER_PLACED, f"order:{order.id}")
                 await until(arrived, 4)
                 assert 1 <= len(slow.requests) <= 4
+                slow.pause = timedelta(0)
+                slow.hang_up()
             assert len(set(receiver.message_ids)) == 12
             states = [row["state"] for row in await WebhookDelivery.find_rows({"endpoint_id": fast_endpoint.id})]
             assert states == [DeliveryState.DELIVERED] * 12
