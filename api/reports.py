@@ -2,11 +2,10 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable, Hashable
-from datetime import date
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from api.conditional import NOT_MODIFIED, etag, tagged
@@ -18,20 +17,11 @@ from services.analytics.scopes import Comparison, ReportScope, UnknownTimeZoneEr
 from services.cache import Cache
 from services.errors import AppError
 from services.heavy import OverloadedError
+from services.inputs import Day
 from services.users.permissions import Permission, Viewer
 
 Analyst = Annotated[Viewer, Allowed(Permission.VIEW_REPORTS)]
 """Whoever may see reports."""
-
-
-def _day(value: Any) -> Any:
-    """The bare type takes times at midnight, too, and any number for seconds since 1970."""
-    if isinstance(value, str) and (len(value) != 10 or value[4] != "-"):
-        raise ValueError("a date such as 2026-11-01 is needed")
-    return value
-
-
-Day = Annotated[date, BeforeValidator(_day)]
 
 
 async def _report_scope(

@@ -1,5 +1,6 @@
 """The list of all documents: what is bound to the database, and whose indexes are created."""
 
+from models.analytics.dashboards import SavedDashboard
 from models.analytics.events import VisitEvent, VisitorSalt
 from models.analytics.purchases import CustomerDay, CustomerSale, CustomerTotals, CustomerValue, SegmentSnapshot
 from models.analytics.rollups import FactMark, Rollup, RollupGeneration
@@ -100,6 +101,7 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     Review,
     Rollup,
     RollupGeneration,
+    SavedDashboard,
     SegmentSnapshot,
     SentMail,
     Sequence,

@@ -1,13 +1,24 @@
 """What all inputs share: the bodies of requests, and the objects within them, which the services declare."""
 
-from typing import Any
+from datetime import date
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticKnownError
 from pydantic_core.core_schema import no_info_before_validator_function
 
 # Where a schema holds the schemas that it is made of.
 _INNER = ("schema", "fields", "items_schema", "values_schema", "choices", "steps")
+
+
+def _day(value: Any) -> Any:
+    """The bare type takes times at midnight, too, and any number for seconds since 1970."""
+    if value is not None and not (isinstance(value, date) or (isinstance(value, str) and len(value) == 10 and value[4] == "-")):
+        raise ValueError("a date such as 2026-11-01 is needed")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
 
 
 def _number(value: object) -> object:

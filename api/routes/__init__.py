@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from api.routes import auth, events, imports, inventory, jobs, live, reconcile, social, syndication, users, webhooks
 from api.routes.analytics import content as content_reports
 from api.routes.analytics import customers as customer_reports
+from api.routes.analytics import dashboards as saved_dashboards
 from api.routes.analytics import events as visit_events
 from api.routes.analytics import exports as report_files
 from api.routes.analytics import inventory as stock_reports
@@ -79,4 +80,5 @@ ROUTERS: list[APIRouter] = [
     content_reports.router,
     user_reports.router,
     report_files.router,
+    saved_dashboards.router,
 ]

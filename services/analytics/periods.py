@@ -23,6 +23,14 @@ class Granularity(StrEnum):
     MONTH = "month"
 
 
+_FITTING = ((2, Granularity.HOUR), (92, Granularity.DAY), (550, Granularity.WEEK))
+
+
+def fitting_granularity(days: int) -> Granularity:
+    """As fine as a chart can show it: hours of two days, days of a quarter, weeks of a year and a half, else months."""
+    return next((finest for most, finest in _FITTING if days <= most), Granularity.MONTH)
+
+
 class InvalidPeriodError(UnprocessableError):
     """A period that ends before it begins, is too long, or is too long for how finely it is to be told."""
 

@@ -1,7 +1,7 @@
 """What all documents share: they read back as they were stored, keep their times, and declare names and indexes well."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from enum import Enum
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
@@ -70,6 +70,7 @@ _SCALARS: dict[Any, Any] = {
     float: 2.5,
     bool: True,
     bytes: b"\x00\xff",
+    date: date(2026, 11, 21),
     datetime: MOMENT,
     AwareDatetime: MOMENT,
     PydanticObjectId: SOME_ID,
