@@ -85,7 +85,7 @@ def keep_visit(request: Request, response: Response, visit: PageVisit) -> None:
         _set(request, response, _VISIT, visit.fresh_visit, _VISIT_SECONDS)
 
 
-async def read_form(request: Request) -> dict[str, str]:
+async def read_form(request: Request, *, max_bytes: int = MAX_FORM_BYTES, max_fields: int = MAX_FORM_FIELDS) -> dict[str, str]:
     """The fields of a form of ours, the last of equal names.
 
     Raises StrangeFormError unless it was sent from our own origin with the token of the caller's session, and FormTooLargeError.
@@ -96,10 +96,10 @@ async def read_form(request: Request) -> dict[str, str]:
     if kind != "application/x-www-form-urlencoded":
         raise StrangeFormError
     body = await request.body()
-    if len(body) > MAX_FORM_BYTES:
+    if len(body) > max_bytes:
         raise FormTooLargeError
     try:
-        fields = dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS))
+        fields = dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=max_fields))
     except ValueError as error:
         raise FormTooLargeError from error
     if not await _is_bound(request, fields.get("form_token", "")):

@@ -72,6 +72,8 @@ class Post(AgoraDocument):
                 [("tag_ids", ASCENDING), ("status", ASCENDING), ("published_at", DESCENDING), ("_id", DESCENDING)],
                 name="tag_status_newest",
             ),
+            # Editors: posts of a status, last created first.
+            IndexModel([("status", ASCENDING), ("_id", DESCENDING)], name="status_created"),
             # An author's own posts of every status, last touched first.
             IndexModel([("author_id", ASCENDING), ("_id", DESCENDING)], name="author_created"),
             # Most viewed and most liked of the published ones.

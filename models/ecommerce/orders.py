@@ -152,6 +152,8 @@ class Order(AgoraDocument):
             # Staff: orders of a status, newest first; the job: what waits in a status, oldest first.
             IndexModel([("status", ASCENDING), ("_id", DESCENDING)], name="status_newest"),
             IndexModel([("payment_status", ASCENDING), ("_id", DESCENDING)], name="payment_status_newest"),
+            # Staff: the orders of an e-mail address, newest first.
+            IndexModel([("email", ASCENDING), ("_id", DESCENDING)], name="email_newest"),
             # Unpaid orders whose time is over.
             IndexModel([("status", ASCENDING), ("expires_at", ASCENDING)], name="status_expires"),
             # The job: who is still to be given money back.

@@ -14,6 +14,7 @@ from models.blog.posts import Post, PostEdit, PostRevision, PostSlug, PostStatus
 from models.database import Session, after_commit, run_transaction, start_again
 from models.events import EventType
 from models.social import Like
+from services.audit import AuditService
 from services.blog.exposure import move_counters
 from services.blog.listing import forget_public_lists
 from services.blog.reading import get_editable_post, to_edit
@@ -106,7 +107,9 @@ class PublishingService:
             post = await get_editable_post(post_id, viewer=viewer, session=session)
             if post.status is not PostStatus.TRASHED:
                 raise PostTransitionError(post.status, PostStatus.DRAFT)
-            return await _set_status(post, PostStatus.DRAFT, {"trashed_at": None}, session=session)
+            restored = await _set_status(post, PostStatus.DRAFT, {"trashed_at": None}, session=session)
+            await _audit(post, PostStatus.DRAFT, viewer.user_id, session=session)
+            return restored
 
         return await _run(post_id, work)
 
@@ -188,7 +191,16 @@ async def move_post(
         raise PostTransitionError(post.status, wanted)
     moved = await _set_status(post, wanted, fields, session=session)
     await record_publication(post, moved, actor_id=actor_id, session=session)
+    await _audit(post, wanted, actor_id, session=session)
     return moved
+
+
+async def _audit(post: Post, wanted: PostStatus, actor_id: PydanticObjectId | None, *, session: Session) -> None:
+    """What is done to somebody else's post; authors answer to nobody for their own, and the clock to no one."""
+    if actor_id is None or actor_id == post.author_id:
+        return
+    details = {"from": post.status.value}
+    await AuditService.record(session, f"post.{wanted}", subject=f"post:{post.id}", actor_id=actor_id, details=details)
 
 
 async def _set_status(post: Post, wanted: PostStatus, fields: Fields, *, session: Session) -> Post:

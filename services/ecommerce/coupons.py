@@ -4,7 +4,7 @@ import csv
 import io
 import random
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from beanie import PydanticObjectId
 from pydantic import Field, StringConstraints
@@ -14,6 +14,7 @@ from pymongo.errors import BulkWriteError
 from models.database import DuplicateKeyError, Session, run_transaction, start_again
 from models.ecommerce.coupons import Coupon, CouponBatch, CouponRead, DiscountKind
 from models.events import EventType
+from services.audit import AuditService
 from services.ecommerce.couponreasons import CouponNotUsableError
 from services.ecommerce.offers import DiscountRuleDraft, OfferName, SpanDraft, check_span
 from services.ecommerce.redemptions import RedemptionService
@@ -135,7 +136,7 @@ class CouponService(RedemptionService):
 
         async def work(session: Session) -> None:
             await coupon.store(session=session)
-            await _record(session, f"coupon:{coupon.id}", viewer)
+            await _record(session, f"coupon:{coupon.id}", viewer, "created", {"code": coupon.code})
 
         try:
             await run_transaction(work)
@@ -162,7 +163,7 @@ class CouponService(RedemptionService):
                 await Coupon.collection().bulk_write(rows, session=session)
             except BulkWriteError as error:
                 raise start_again("a random code was taken") from error
-            await _record(session, f"coupon_batch:{draft.batch}", viewer)
+            await _record(session, f"coupon_batch:{draft.batch}", viewer, "created", {"codes": draft.count})
 
         await run_transaction(work, hot=[f"coupon_batch:{draft.batch}"])
         return CouponBatch(batch=draft.batch, codes_count=draft.count)
@@ -245,7 +246,7 @@ class CouponService(RedemptionService):
             coupon = await Coupon.change({"_id": coupon_id, "revision": row["revision"]}, update, session=session)
             if coupon is None:
                 raise start_again("the coupon was changed by somebody else")
-            await _record(session, f"coupon:{coupon_id}", viewer)
+            await _record(session, f"coupon:{coupon_id}", viewer, "changed", {"fields": sorted(fields)})
             return coupon
 
         return _read(await run_transaction(work, hot=[coupon_id]))
@@ -287,5 +288,6 @@ def _read(coupon: Coupon) -> CouponRead:
     return CouponRead.model_validate(coupon.model_dump())
 
 
-async def _record(session: Session, subject: str, viewer: Viewer) -> None:
+async def _record(session: Session, subject: str, viewer: Viewer, act: str, details: dict[str, Any]) -> None:
     await EventService.record(session, EventType.PROMOTION_CHANGED, subject, actor_id=viewer.user_id)
+    await AuditService.record(session, f"coupon.{act}", subject=subject, actor_id=viewer.user_id, details=details)

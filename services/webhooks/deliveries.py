@@ -12,7 +12,7 @@ from bson import ObjectId
 
 from models.base import now as present
 from models.clock import new_id
-from models.database import DuplicateKeyError
+from models.database import DuplicateKeyError, Session, run_transaction
 from models.webhooks import (
     PING,
     DeliveryState,
@@ -23,6 +23,7 @@ from models.webhooks import (
     WebhookDeliverySummary,
     WebhookEndpoint,
 )
+from services.audit import AuditService
 from services.errors import InvalidStateError, NotFoundError
 from services.pagination import CursorCodec, CursorPage, find_stretch
 from services.settings import Settings
@@ -167,10 +168,18 @@ class WebhookDeliveryService:
         """
         viewer.require(Permission.MANAGE_WEBHOOKS)
         await _active(endpoint_id)
-        now = now or present()
-        changed = await WebhookDelivery.change(
-            {"_id": delivery_id, "endpoint_id": endpoint_id, "state": {"$ne": DeliveryState.PENDING}}, _replayed(now)
-        )
+        query = {"_id": delivery_id, "endpoint_id": endpoint_id, "state": {"$ne": DeliveryState.PENDING}}
+
+        async def replay(session: Session) -> WebhookDelivery | None:
+            changed = await WebhookDelivery.change(query, _replayed(now or present()), session=session)
+            if changed is not None:
+                subject, details = f"webhook_endpoint:{endpoint_id}", {"delivery_id": str(delivery_id)}
+                await AuditService.record(
+                    session, "webhook_delivery.replayed", subject=subject, actor_id=viewer.user_id, details=details
+                )
+            return changed
+
+        changed = await run_transaction(replay, hot=[delivery_id])
         if changed is None:
             if await WebhookDelivery.find_row({"_id": delivery_id, "endpoint_id": endpoint_id}, {"_id": 1}) is None:
                 raise WebhookDeliveryNotFoundError(delivery_id)

@@ -31,6 +31,8 @@ async def test_every_list_look_up_and_job_is_served(database: Database, settings
         await OrderService.list_orders(page, viewer=clerk, status=OrderStatus.PENDING)
         await OrderService.list_orders(page, viewer=clerk, customer_id=PydanticObjectId())
         await OrderService.list_orders(page, viewer=clerk, customer_id=PydanticObjectId(), status=OrderStatus.PENDING)
+        await OrderService.search_orders(page, viewer=clerk, key="jane@example.com")
+        await OrderService.search_orders(page, viewer=clerk, key=order.number)
         await OrderService.get_history(order.id, access=OrderAccess(user))
         await find_placed("no such key")
         await OrderJobService.process_due()
@@ -49,6 +51,8 @@ async def test_every_list_look_up_and_job_is_served(database: Database, settings
         ("orders", "status_newest"),
         ("orders", "customer_newest"),
         ("orders", "customer_status_newest"),
+        ("orders", "email_newest"),
+        ("orders", "number_unique"),
         ("orders", "_id_"),
         ("order_status_history", "order_timeline"),
         ("orders", "placement_key_unique"),

@@ -7,6 +7,7 @@ import pytest
 from models.blog.posts import PostStatus
 from models.database import Database
 from models.users import Role, User
+from services.blog.desk import PostDeskService
 from services.blog.feed import FeedService
 from services.blog.lifecycle import PublishingService
 from services.blog.listing import PostFilter, PostSort
@@ -63,6 +64,14 @@ class TestPublishedLists:
                 await PostService.list_published(PageRequest(limit=2), wanted=wanted, sort=sort)
         reads = [read for read in sent.reads if read.collection == "posts"]
         assert [narrowing_index(read) for read in reads] == [f"{field}_status_newest"] * 2
+
+    async def test_editors_look_through_them_by_status_and_by_slug(self, database: Database, commands: CommandLog) -> None:
+        editor = viewer_of(await create_user(role=Role.EDITOR))
+        with commands.counting() as sent:
+            await PostDeskService.list_posts(viewer=editor, cursors=CURSORS)
+            await PostDeskService.list_posts(viewer=editor, cursors=CURSORS, status=PostStatus.DRAFT)
+            await PostDeskService.list_posts(viewer=editor, cursors=CURSORS, slug="a-slug")
+        assert [serving_index(read) for read in sent.reads] == ["_id_", "status_created", "slug_unique"]
 
     async def test_filters_are_looked_up_by_their_unique_names(self, database: Database, commands: CommandLog) -> None:
         for field, read_from in (("category", "blog_categories"), ("tag", "tags"), ("author", "users")):

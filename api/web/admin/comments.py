@@ -2,7 +2,7 @@
 
 from api.web.admin.desk import ADMIN, Desk, Form
 from api.web.admin.layout import Action, Badge, Page, Row, Table, Text, Value
-from api.web.admin.views import Move, View
+from api.web.admin.views import Group, Move, View
 from models.blog.comments import CommentModeration, CommentStatus, ModerationAction
 from services.blog.moderation import ModerationService
 from services.users.permissions import Permission
@@ -58,9 +58,8 @@ def _row(comment: CommentModeration) -> Row:
 
 
 def _moderation(action: ModerationAction, done: str) -> Move:
-    async def act(desk: Desk, form: Form) -> str:
+    async def act(desk: Desk, form: Form) -> None:
         await ModerationService.moderate(desk.id(), action, viewer=desk.viewer, revision=form.number("revision"))
-        return _PATH
 
     return Move(act, _queue, done)
 
@@ -69,6 +68,7 @@ COMMENTS = View(
     "comments",
     "Comments",
     "what waits for a moderator",
+    Group.CONTENT,
     Permission.MODERATE_COMMENTS,
     pages={"": _queue},
     moves={

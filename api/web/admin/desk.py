@@ -13,7 +13,7 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from api.web import signin
-from api.web.admin.layout import Link, Tab, words
+from api.web.admin.layout import CHECKED, Link, Tab, words
 from services.errors import NotFoundError, UnprocessableError
 from services.idempotency import Answer, IdempotencyService, KeyedRequest, Operation
 from services.pagination import CursorCodec, PageRequest
@@ -25,6 +25,8 @@ from services.users.permissions import Viewer
 ADMIN = "/admin"
 PER_PAGE = 20
 KEY_FIELD = "form_key"
+MAX_FORM_BYTES = 256 * 1024  # a product's description is long
+MAX_FORM_FIELDS = 250  # and a return has two of them for each of up to 100 lines
 
 Choice = TypeVar("Choice", bound=StrEnum)
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -55,6 +57,10 @@ class Form:
     def get(self, name: str) -> str:
         """What was filled in, without blanks around it; empty when nothing was."""
         return self.fields.get(name, "").strip()
+
+    def flag(self, name: str) -> bool:
+        """Whether a box is checked."""
+        return self.get(name) == CHECKED
 
     def number(self, name: str) -> int | None:
         """A whole number; None when nothing was filled in. Raises BadFormError."""
@@ -147,31 +153,32 @@ class Desk:
 
     async def read_form(self) -> Form:
         """The form that was sent. Raises as `signin.read_form`, and BadFormError for a NUL character."""
-        fields = await signin.read_form(self.request)
+        fields = await signin.read_form(self.request, max_bytes=MAX_FORM_BYTES, max_fields=MAX_FORM_FIELDS)
         if any("\0" in part for pair in fields.items() for part in pair):
             raise BadFormError("A form holds no NUL character.")
         return Form(fields, await self.request.body())
 
-    async def once(self, form: Form, work: Callable[[], Awaitable[str]]) -> str:
-        """Where `work`, run in one transaction, leads to; a form sent again does nothing more and leads there too.
+    async def once(self, form: Form, work: Callable[[], Awaitable[str | None]]) -> str:
+        """Where `work`, run in one transaction, says to go, or this page; a form sent again does nothing more.
 
         Raises as `IdempotencyService.run`.
         """
 
         async def answer() -> Answer:
-            return Answer(303, {"location": await work()}, b"")
+            return Answer(303, {"location": await work() or self.path}, b"")
 
         done = await IdempotencyService.run(self._keyed(form), work=answer, secret=self.settings.secret_bytes)
         return done.headers["location"]
 
-    async def once_outside(self, form: Form, work: Callable[[str], Awaitable[str]]) -> str:
+    async def once_outside(self, form: Form, work: Callable[[str], Awaitable[None]]) -> str:
         """As `once` for work that speaks to the outside, in no transaction. It is given a key to keep its effects under.
 
         Raises as `IdempotencyService.run_outside`.
         """
 
         async def answer(operation: Operation) -> Answer:
-            return Answer(303, {"location": await work(operation.key)}, b"")
+            await work(operation.key)
+            return Answer(303, {"location": self.path}, b"")
 
         done = await IdempotencyService.run_outside(self._keyed(form), work=answer, secret=self.settings.secret_bytes)
         return done.headers["location"]
@@ -190,5 +197,12 @@ def filled(schema: type[Schema], values: Mapping[str, Any]) -> Schema:
     try:
         return schema.model_validate(dict(values))
     except ValidationError as error:
-        problems = [f"{words('.'.join(map(str, item['loc'])))}: {item['msg']}" for item in error.errors(include_url=False)[:5]]
+        problems = [_told(item["loc"], item["msg"]) for item in error.errors(include_url=False)[:5]]
         raise BadFormError(". ".join(problems)) from error
+
+
+def _told(place: tuple[int | str, ...], reason: str) -> str:
+    """Positions in lists say nothing to who sees a form."""
+    where = " ".join(words(part) for part in place if isinstance(part, str))
+    reason = reason.removeprefix("Value error, ")
+    return f"{where.capitalize()}: {reason}" if where else reason

@@ -4,7 +4,7 @@ from api.schemas.payments import ReviewDecision
 from api.web.admin.desk import ADMIN, Desk, Form, filled
 from api.web.admin.layout import Action, Badge, Field, Page, Row, Table, Text, Value
 from api.web.admin.subjects import payment_link, subject_link
-from api.web.admin.views import Move, View
+from api.web.admin.views import Group, Move, View
 from models.fraud import FraudReviewRead, FraudReviewState
 from services.payments.reviews import FraudReviewService
 from services.users.permissions import Permission
@@ -45,7 +45,7 @@ def _row(review: FraudReviewRead) -> Row:
     return Row(cells, actions if review.state is FraudReviewState.OPEN else [])
 
 
-async def _approve(desk: Desk, form: Form) -> str:
+async def _approve(desk: Desk, form: Form) -> None:
     decision = filled(ReviewDecision, {"note": form.get("note")})
     await FraudReviewService.approve_review(
         desk.id(),
@@ -55,19 +55,18 @@ async def _approve(desk: Desk, form: Form) -> str:
         listener=desk.listener,
         settings=desk.settings,
     )
-    return _PATH
 
 
-async def _refuse(desk: Desk, form: Form) -> str:
+async def _refuse(desk: Desk, form: Form) -> None:
     decision = filled(ReviewDecision, {"note": form.get("note")})
     await FraudReviewService.reject_review(desk.id(), viewer=desk.viewer, note=decision.note, listener=desk.listener)
-    return _PATH
 
 
 FRAUD = View(
     "fraud",
     "Fraud reviews",
     "payments that a rule holds back",
+    Group.SALES,
     Permission.MANAGE_PAYMENTS,
     pages={"": _queue},
     moves={

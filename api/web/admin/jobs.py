@@ -2,7 +2,7 @@
 
 from api.web.admin.desk import ADMIN, Desk, Form
 from api.web.admin.layout import Action, Badge, Page, Row, Table, Text, Value
-from api.web.admin.views import Move, View
+from api.web.admin.views import Group, Move, View
 from models.jobs import JobRead, JobState
 from services.jobs import JobService
 from services.users.permissions import Permission
@@ -33,15 +33,15 @@ def _row(job: JobRead) -> Row:
     return Row(cells, [Action(f"{_PATH}/{job.name}/run", "Run now", about=f"the job {job.name}")])
 
 
-async def _run(desk: Desk, form: Form) -> str:
+async def _run(desk: Desk, form: Form) -> None:
     await JobService.request_run(desk.request.path_params["name"], viewer=desk.viewer)
-    return _PATH
 
 
 JOBS = View(
     "jobs",
     "Jobs",
     "what the worker does by the clock",
+    Group.SYSTEM,
     Permission.MANAGE_SYSTEM,
     pages={"": _list},
     moves={"/{name}/run": Move(_run, _list, "The worker takes the job up within seconds.")},

@@ -1,13 +1,14 @@
 """What the pages of the admin are made of, and how each kind of value is shown: the one place where text becomes HTML."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 
 from beanie import PydanticObjectId
 from markupsafe import Markup
 
+from api.web import formats
 from models.money import Money
 
 NOTHING = Markup('<span class="none">none</span>')
@@ -36,21 +37,31 @@ class Text:
     text: str
 
 
-Value = Link | Badge | Text | Money | datetime | PydanticObjectId | Enum | str | int | bool | None
+@dataclass(frozen=True)
+class Html:
+    """What people wrote, as `services/markdown.py` rendered and sanitised it: the one value that is not escaped."""
+
+    html: str
+
+
+Value = Link | Badge | Text | Html | Money | datetime | PydanticObjectId | Enum | str | int | bool | None
+
+CHECKED = "on"  # what browsers send of a box that is checked; of others they send nothing
 
 
 @dataclass(frozen=True)
 class Field:
-    """One thing to be filled in. `kind` is `text`, `number`, `decimal`, `select` or `search`."""
+    """One thing to be filled in. `kind` is `text`, `lines`, `number`, `decimal`, `select`, `check` or `search`."""
 
     name: str
     label: str
     kind: str = "text"
     value: str = ""
-    options: Sequence[str] = ()
+    options: Sequence[tuple[str, str]] = ()  # of a `select`: what is sent, and what is read
     hint: str = ""
     max_length: int = 500
     is_required: bool = False
+    now: str | None = None  # what it holds by now, where that is not what was filled in
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,7 @@ class Action:
     hidden: dict[str, str] = field(default_factory=dict)
     is_grave: bool = False
     is_once: bool = False
+    is_open: bool = False
     about: str = ""  # which of several like it, for those who do not see its place
 
 
@@ -118,6 +130,51 @@ class Page:
     note: str = ""
 
 
+def options(of: type[Enum] | Iterable[Enum]) -> list[tuple[str, str]]:
+    """The words of an enum, to choose from."""
+    return [(str(one.value), words(str(one.value))) for one in of]
+
+
+def check(name: str, label: str, *, is_checked: bool) -> Field:
+    return Field(name, label, "check", CHECKED if is_checked else "")
+
+
+def kept(page: Page, path: str, sent: Mapping[str, str], *, is_stale: bool) -> Page:
+    """The page with the form of that path open, and in it what was filled in.
+
+    Where `is_stale`, each field that meanwhile holds something else tells that, too.
+    """
+
+    def refilled(action: Action) -> Action:
+        if action.path != path:
+            return action
+        return replace(action, fields=[_refilled(one, sent, is_stale) for one in action.fields], is_open=True)
+
+    def row_refilled(row: Row) -> Row:
+        return replace(row, actions=[refilled(one) for one in row.actions])
+
+    return replace(
+        page,
+        actions=[refilled(one) for one in page.actions],
+        tables=[replace(table, rows=[row_refilled(row) for row in table.rows]) for table in page.tables],
+    )
+
+
+def _refilled(field: Field, sent: Mapping[str, str], is_stale: bool) -> Field:
+    value = sent.get(field.name, "" if field.kind == "check" else field.value)
+    now = field.value if is_stale and _plain(field.value) != _plain(value) else None
+    if now is not None and field.kind == "check":
+        now = "yes" if now else "no"
+    if now is not None and field.kind == "select":
+        now = next((text for sent_as, text in field.options if sent_as == now), now)
+    return replace(field, value=value, now=now)
+
+
+def _plain(text: str) -> str:
+    """Browsers end the lines of what they send in two characters."""
+    return text.replace("\r\n", "\n").strip()
+
+
 def shown(value: Value) -> Markup:
     """A value as HTML. Whatever it holds is escaped."""
     if value is None or value == "":
@@ -128,8 +185,10 @@ def shown(value: Value) -> Markup:
         return Markup('<span class="badge {}">{}</span>').format(value.tone, value.text)
     if isinstance(value, Text):
         return Markup('<div class="text">{}</div>').format(value.text)
+    if isinstance(value, Html):
+        return Markup('<div class="text html">') + Markup(value.html) + Markup("</div>")
     if isinstance(value, Money):
-        return Markup('<span class="figure">{}</span>').format(str(value))
+        return Markup('<span class="figure">{}</span>').format(formats.money(value))
     if isinstance(value, datetime):
         moment = value.astimezone(UTC)
         return Markup('<time datetime="{}">{}</time>').format(f"{moment:%Y-%m-%dT%H:%M:%SZ}", f"{moment:%Y-%m-%d %H:%M} UTC")

@@ -1,15 +1,16 @@
 """Orders: the list, one order with its timeline, and what staff does with it."""
 
-from api.schemas.orders import HoldCreate, OrderStatusUpdate
-from api.web.admin.desk import ADMIN, Desk, Form, filled
+from api.schemas.orders import AdminNotesUpdate, FulfilmentCreate, HoldCreate, OrderStatusUpdate, TrackingUpdate
+from api.web.admin.desk import ADMIN, BadFormError, Desk, Form, filled
 from api.web.admin.layout import Action, Badge, Field, Link, Page, Row, Table, Text, Value
 from api.web.admin.subjects import payment_link, subject_link, user_link
-from api.web.admin.views import Act, Move, View
-from models.ecommerce.orders import OrderStatus, OrderSummary, StaffOrder, StatusChange
+from api.web.admin.views import Act, Group, Move, View
+from models.ecommerce.orders import Fulfilment, OrderLine, OrderStatus, OrderSummary, StaffOrder, StatusChange
 from models.money import Money
 from models.payments import PaymentRead
 from models.places import PostalAddress
 from services.ecommerce.orders.administration import OrderAdministrationService
+from services.ecommerce.orders.fulfilment import FulfilmentService
 from services.ecommerce.orders.reading import OrderAccess, OrderService
 from services.ecommerce.orders.transitions import EDGES, Party
 from services.payments.desk import PaymentDeskService
@@ -26,12 +27,15 @@ _TONES = {
 }
 _HOLDABLE = (OrderStatus.PENDING, OrderStatus.CONFIRMED, OrderStatus.PROCESSING)
 _REASON = Field("reason", "Reason", hint="For the timeline")
+_CARRIER = Field("carrier", "Carrier", max_length=100)
+_TRACKING = Field("tracking_number", "Tracking number", max_length=100)
+_PIECES = "pieces_"  # and the id of a line
 _STEPS: dict[OrderStatus, tuple[str, str, list[Field]]] = {
     OrderStatus.PROCESSING: ("process", "Start processing", [_REASON]),
     OrderStatus.SHIPPED: (
         "ship",
         "Ship what is left",
-        [Field("carrier", "Carrier", max_length=100), Field("tracking_number", "Tracking number", max_length=100), _REASON],
+        [_CARRIER, _TRACKING, _REASON],
     ),
     OrderStatus.DELIVERED: ("deliver", "Mark as delivered", [_REASON]),
     OrderStatus.CANCELLED: ("cancel", "Cancel", [_REASON]),
@@ -39,14 +43,19 @@ _STEPS: dict[OrderStatus, tuple[str, str, list[Field]]] = {
 
 
 async def _list(desk: Desk) -> Page:
-    status = desk.choice("status", OrderStatus)
-    found = await OrderService.list_orders(desk.page, viewer=desk.viewer, status=status)
+    status, wanted = desk.choice("status", OrderStatus), desk.asked("search", max_length=254)
+    if wanted is None:
+        found = await OrderService.list_orders(desk.page, viewer=desk.viewer, status=status)
+    else:
+        found = await OrderService.search_orders(desk.page, viewer=desk.viewer, key=wanted)
     columns = ["Order", "Placed", "Status", "Payment", "Method", "Pieces", "Total"]
     return Page(
         title="Orders",
         tabs=desk.tabs("status", OrderStatus, status),
+        path=desk.path,
+        search=[Field("search", "Order number or e-mail", "search", wanted or "", max_length=254)],
         tables=[Table(_counted(found.total_count), columns, [_summary(one) for one in found.items], "No such order.")],
-        paging=desk.numbered(found.page, found.total_pages, status=status),
+        paging=desk.numbered(found.page, found.total_pages, status=status, search=wanted),
     )
 
 
@@ -130,12 +139,26 @@ def _actions(order: StaffOrder) -> list[Action]:
         for status, (name, label, fields) in _STEPS.items()
         if Party.STAFF in EDGES.get((order.status, status), ())
     ]
+    waiting = _waiting(order)
+    if order.status is OrderStatus.PROCESSING and sum(left for _, left in waiting) > 1:
+        pieces = [_pieces(line, left) for line, left in waiting]
+        actions.insert(1, Action(f"{here}/parcel", "Send a part", [*pieces, _CARRIER, _TRACKING], is_once=True))
     if order.is_held:
         actions.append(Action(f"{here}/release", "Release"))
     elif order.status in _HOLDABLE:
         reason = Field("reason", "Reason", max_length=200, is_required=True)
         actions.append(Action(f"{here}/hold", "Hold", [reason]))
-    return actions
+    notes = Field("notes", "Staff's note", "lines", order.admin_notes, hint="The customer never sees it", max_length=5000)
+    return [*actions, Action(f"{here}/note", "Write a note", [notes])]
+
+
+def _waiting(order: StaffOrder) -> list[tuple[OrderLine, int]]:
+    """The lines of which something has not left yet, and how many pieces."""
+    return [(line, line.quantity - line.fulfilled_quantity) for line in order.lines if line.quantity > line.fulfilled_quantity]
+
+
+def _pieces(line: OrderLine, left: int) -> Field:
+    return Field(f"{_PIECES}{line.id}", f"{line.name}, {line.sku}", "number", hint=f"Pieces, of {left:,} left", max_length=7)
 
 
 def _timeline(history: list[StatusChange]) -> Table:
@@ -168,19 +191,38 @@ def _lines(order: StaffOrder) -> Table:
 
 
 def _parcels(order: StaffOrder) -> Table:
+    columns = ["Sent", "Pieces", "What", "Carrier", "Tracking number", "Delivered"]
+    names = {line.id: line.name for line in order.lines}
     rows = [
         Row(
             [
                 parcel.shipped_at,
-                sum(line.quantity for line in parcel.lines),
+                sum(part.quantity for part in parcel.lines),
+                Text("\n".join(f"{part.quantity:,} x {names[part.line_id]}" for part in parcel.lines)),
                 parcel.carrier,
                 parcel.tracking_number,
                 parcel.delivered_at,
-            ]
+            ],
+            _of_parcel(order, parcel, number),
         )
-        for parcel in order.fulfilments
+        for number, parcel in enumerate(order.fulfilments, 1)
     ]
-    return Table("Parcels", ["Sent", "Pieces", "Carrier", "Tracking number", "Delivered"], rows, "Nothing has left yet.")
+    return Table("Parcels", columns, rows, "Nothing has left yet.")
+
+
+def _of_parcel(order: StaffOrder, parcel: Fulfilment, number: int) -> list[Action]:
+    here = f"{_PATH}/{order.id}/parcels/{parcel.id}"
+    about = f"parcel {number}"
+    actions = []
+    if order.status is OrderStatus.SHIPPED:
+        label = [
+            Field("carrier", "Carrier", value=parcel.carrier or "", max_length=100),
+            Field("tracking_number", "Tracking number", value=parcel.tracking_number or "", max_length=100),
+        ]
+        actions.append(Action(f"{here}/label", "Correct the label", label, about=about))
+    if parcel.delivered_at is None:
+        actions.append(Action(f"{here}/arrived", "Has arrived", about=about))
+    return actions
 
 
 def _payments(payments: list[PaymentRead]) -> Table:
@@ -193,38 +235,67 @@ def _sums(payment: PaymentRead) -> list[Money]:
 
 
 def _step(status: OrderStatus) -> Act:
-    async def act(desk: Desk, form: Form) -> str:
+    async def act(desk: Desk, form: Form) -> None:
         wanted = {"status": status.value, "reason": form.get("reason")}
         for name in ("carrier", "tracking_number"):
             if form.get(name):
                 wanted[name] = form.get(name)
-        order = await OrderAdministrationService.change_status(
+        await OrderAdministrationService.change_status(
             desk.id(),
             filled(OrderStatusUpdate, wanted),
             viewer=desk.viewer,
             gateways=desk.gateways,
             settings=desk.settings,
         )
-        return f"{_PATH}/{order.id}"
 
     return act
 
 
-async def _hold(desk: Desk, form: Form) -> str:
+async def _send_part(desk: Desk, form: Form) -> None:
+    named = {name.removeprefix(_PIECES): form.number(name) for name in form.fields if name.startswith(_PIECES)}
+    lines = [{"line_id": line_id, "quantity": quantity} for line_id, quantity in named.items() if quantity]
+    if not lines:
+        raise BadFormError("Say how many pieces leave, of one line at least.")
+    parcel = filled(FulfilmentCreate, {"lines": lines, **_label(form)})
+
+    async def work() -> None:
+        await FulfilmentService.create_fulfilment(desk.id(), parcel, viewer=desk.viewer)
+
+    await desk.once(form, work)
+
+
+def _label(form: Form) -> dict[str, str | None]:
+    return {name: form.get(name) or None for name in ("carrier", "tracking_number")}
+
+
+async def _correct_label(desk: Desk, form: Form) -> None:
+    label = filled(TrackingUpdate, _label(form))
+    await FulfilmentService.update_tracking(desk.id(), desk.id("parcel_id"), label, viewer=desk.viewer)
+
+
+async def _arrived(desk: Desk, form: Form) -> None:
+    await FulfilmentService.deliver_fulfilment(desk.id(), desk.id("parcel_id"), viewer=desk.viewer)
+
+
+async def _note(desk: Desk, form: Form) -> None:
+    notes = filled(AdminNotesUpdate, {"notes": form.get("notes")}).notes
+    await OrderAdministrationService.update_notes(desk.id(), notes, viewer=desk.viewer)
+
+
+async def _hold(desk: Desk, form: Form) -> None:
     reason = filled(HoldCreate, {"reason": form.get("reason")}).reason
-    order = await OrderAdministrationService.hold(desk.id(), reason, viewer=desk.viewer)
-    return f"{_PATH}/{order.id}"
+    await OrderAdministrationService.hold(desk.id(), reason, viewer=desk.viewer)
 
 
-async def _release(desk: Desk, form: Form) -> str:
-    order = await OrderAdministrationService.release(desk.id(), viewer=desk.viewer)
-    return f"{_PATH}/{order.id}"
+async def _release(desk: Desk, form: Form) -> None:
+    await OrderAdministrationService.release(desk.id(), viewer=desk.viewer)
 
 
 ORDERS = View(
     "orders",
     "Orders",
     "what was bought, and where it stands",
+    Group.SALES,
     Permission.MANAGE_ORDERS,
     pages={"": _list, "/{id}": _detail},
     moves={
@@ -232,6 +303,10 @@ ORDERS = View(
             f"/{{id}}/{name}": Move(_step(status), _detail, f"The order is {status.value} now.")
             for status, (name, _, _) in _STEPS.items()
         },
+        "/{id}/parcel": Move(_send_part, _detail, "The parcel is on its way."),
+        "/{id}/parcels/{parcel_id}/label": Move(_correct_label, _detail, "The label was corrected."),
+        "/{id}/parcels/{parcel_id}/arrived": Move(_arrived, _detail, "The parcel has arrived."),
+        "/{id}/note": Move(_note, _detail, "The note was kept."),
         "/{id}/hold": Move(_hold, _detail, "Nothing of this order leaves the house until it is released."),
         "/{id}/release": Move(_release, _detail, "The order may go on."),
     },

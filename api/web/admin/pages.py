@@ -3,6 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from itertools import groupby
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
@@ -10,23 +11,13 @@ from starlette.responses import RedirectResponse, Response
 
 from api.errors import problem_for, status_of
 from api.web import rendering, signin
-from api.web.admin.comments import COMMENTS
 from api.web.admin.desk import ADMIN, Desk, new_key
-from api.web.admin.fraud import FRAUD
-from api.web.admin.jobs import JOBS
-from api.web.admin.layout import Page, Tab, shown
-from api.web.admin.orders import ORDERS
-from api.web.admin.payments import PAYMENTS
-from api.web.admin.people import USERS
-from api.web.admin.products import PRODUCTS
-from api.web.admin.stock import STOCK
-from api.web.admin.trail import AUDIT
+from api.web.admin.layout import Page, Tab, kept, shown
+from api.web.admin.register import VIEWS, open_to
 from api.web.admin.views import Build, Move, View
-from api.web.admin.webhooks import WEBHOOKS
-from services.errors import AppError, PermissionDeniedError, RateLimitedError, UnavailableError
-from services.users.permissions import Viewer
+from services.errors import AppError, PermissionDeniedError, PreconditionError, RateLimitedError, UnavailableError
+from services.users.permissions import Permission, Viewer
 
-VIEWS = [COMMENTS, FRAUD, ORDERS, PAYMENTS, STOCK, PRODUCTS, USERS, WEBHOOKS, JOBS, AUDIT]
 _SIGN_IN = "/dashboard/login"
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -83,7 +74,7 @@ _HEADINGS = {
 
 
 async def _front(request: Request, visit: signin.PageVisit, viewer: Viewer) -> Response:
-    if not _open_to(viewer):
+    if not open_to(viewer):
         raise PermissionDeniedError("There is nothing here for your role.")
     return _render(request, visit, viewer, Page("Admin"), is_front=True)
 
@@ -103,9 +94,11 @@ def _makes(view: View, path: str, move: Move) -> Work:
         desk = Desk(request, viewer, path=view.path_of(move.page, request.path_params))
         form = await desk.read_form()
         try:
-            target = await move.act(desk, form)
+            target = await move.act(desk, form) or desk.path
         except AppError as error:
-            return _render(request, visit, viewer, await move.page(desk), view=view, error=error)
+            is_stale = isinstance(error, PreconditionError)
+            page = kept(await move.page(desk), request.url.path, form.fields, is_stale=is_stale)
+            return _render(request, visit, viewer, page, view=view, error=error)
         return _redirect(f"{target}?done={path.rpartition('/')[2]}")
 
     return make
@@ -115,10 +108,6 @@ def _notice(view: View, request: Request) -> str:
     """What the move that led here has done. The address only names it: it cannot make the page say anything else."""
     name = request.query_params.get("done", "")
     return next((move.done for path, move in view.moves.items() if path.rpartition("/")[2] == name), "")
-
-
-def _open_to(viewer: Viewer) -> list[View]:
-    return [view for view in VIEWS if viewer.can(view.permission)]
 
 
 def _render(
@@ -132,14 +121,19 @@ def _render(
     error: AppError | None = None,
     is_front: bool = False,
 ) -> Response:
-    views = _open_to(viewer)
+    views = open_to(viewer)
+    menu = [
+        (group.value, [Tab(one.path, one.title, one is view) for one in members])
+        for group, members in groupby(views, lambda one: one.group)
+    ]
     rendered = rendering.page(
         request,
         "admin.html",
         status=status_of(type(error)) if error else 200,
         page=page,
         views=views if is_front else [],
-        menu=[Tab(one.path, one.title, one is view) for one in views],
+        menu=menu,
+        has_dashboard=viewer.can(Permission.VIEW_REPORTS),
         viewer=viewer,
         form_token=visit.form_token,
         new_key=new_key,

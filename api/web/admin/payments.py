@@ -1,11 +1,12 @@
 """Payments as staff see them, and refunds."""
 
-from api.schemas.payments import RefundCreate
+from api.schemas.payments import CaptureCreate, RefundCreate
 from api.web.admin.desk import ADMIN, Desk, Form, filled
 from api.web.admin.layout import Action, Badge, Field, Link, Page, Row, Table, Text, Value
 from api.web.admin.subjects import payment_link, subject_link, user_link
-from api.web.admin.views import Move, View
-from models.money import decimal_text
+from api.web.admin.views import Group, Move, View
+from api.web.formats import money
+from models.money import Money, decimal_text
 from models.payments import PaymentDetail, PaymentRead, PaymentState, RefundRead, RefundState, TransactionRead
 from services.payments.desk import PaymentDeskService
 from services.payments.operations import GatewayRefusedError
@@ -87,22 +88,31 @@ def _facts(payment: PaymentDetail) -> list[tuple[str, Value]]:
 
 
 def _actions(payment: PaymentDetail) -> list[Action]:
-    if not payment.refundable:
-        return []
-    left = payment.refundable
-    fields = [
-        Field(
-            "amount",
-            f"Amount in {left.currency}",
-            "decimal",
-            decimal_text(left.amount, left.currency),
-            hint=f"At most {left}",
-            max_length=20,
-            is_required=True,
-        ),
-        Field("reason", "Reason", is_required=True),
-    ]
-    return [Action(f"{_PATH}/{payment.id}/refund", "Refund", fields, is_grave=True, is_once=True)]
+    """What may be tried with it now. While the outcome of one operation is open, no other begins."""
+    here = f"{_PATH}/{payment.id}"
+    is_authorised = payment.state is PaymentState.AUTHORISED and payment.operation is None
+    actions = []
+    if is_authorised:
+        rest = "Less than all of it lets the rest go."
+        actions.append(Action(f"{here}/capture", "Capture", [_amount(payment.amount, rest)], is_once=True))
+    if is_authorised or payment.state in (PaymentState.CREATED, PaymentState.IN_REVIEW):
+        actions.append(Action(f"{here}/void", "Void", is_grave=True, is_once=True))
+    if payment.refundable:
+        fields = [_amount(payment.refundable), Field("reason", "Reason", is_required=True)]
+        actions.append(Action(f"{here}/refund", "Refund", fields, is_grave=True, is_once=True))
+    return actions
+
+
+def _amount(most: Money, hint: str = "") -> Field:
+    return Field(
+        "amount",
+        f"Amount in {most.currency}",
+        "decimal",
+        decimal_text(most.amount, most.currency),
+        hint=f"At most {money(most)}. {hint}".strip(),
+        max_length=20,
+        is_required=True,
+    )
 
 
 def _refund(refund: RefundRead) -> Row:
@@ -125,12 +135,44 @@ def _exchange(one: TransactionRead) -> Row:
     return Row([one.created_at, one.kind, one.status, one.amount, one.gateway_reference, one.duration_ms])
 
 
-async def _give_back(desk: Desk, form: Form) -> str:
+async def _capture(desk: Desk, form: Form) -> None:
+    payment = await PaymentDeskService.get_payment(desk.id(), viewer=desk.viewer)
+    wanted = filled(CaptureCreate, {"amount": {"amount": form.get("amount"), "currency": payment.amount.currency}})
+
+    async def work(key: str) -> None:
+        await PaymentDeskService.capture_payment(
+            payment.id,
+            viewer=desk.viewer,
+            amount=wanted.amount.money if wanted.amount else None,
+            key=key,
+            gateways=desk.gateways,
+            listener=desk.listener,
+            settings=desk.settings,
+        )
+
+    await desk.once_outside(form, work)
+
+
+async def _void(desk: Desk, form: Form) -> None:
+    async def work(key: str) -> None:
+        await PaymentDeskService.void_payment(
+            desk.id(),
+            viewer=desk.viewer,
+            key=key,
+            gateways=desk.gateways,
+            listener=desk.listener,
+            settings=desk.settings,
+        )
+
+    await desk.once_outside(form, work)
+
+
+async def _give_back(desk: Desk, form: Form) -> None:
     payment = await PaymentDeskService.get_payment(desk.id(), viewer=desk.viewer)
     amount = {"amount": form.get("amount"), "currency": payment.amount.currency}
     wanted = filled(RefundCreate, {"amount": amount, "reason": form.get("reason")})
 
-    async def work(key: str) -> str:
+    async def work(key: str) -> None:
         refund = await PaymentDeskService.refund_payment(
             payment.id,
             viewer=desk.viewer,
@@ -143,18 +185,20 @@ async def _give_back(desk: Desk, form: Form) -> str:
         )
         if refund.state is RefundState.FAILED:
             raise GatewayRefusedError(refund.failure_code)  # the failed refund stays in the list
-        return f"{_PATH}/{payment.id}"
 
-    return await desk.once_outside(form, work)
+    await desk.once_outside(form, work)
 
 
 PAYMENTS = View(
     "payments",
-    "Payments and refunds",
+    "Payments",
     "what was taken, and giving it back",
+    Group.SALES,
     Permission.MANAGE_PAYMENTS,
     pages={"": _list, "/{id}": _detail},
     moves={
+        "/{id}/capture": Move(_capture, _detail, "The gateway was asked to take it; the state above tells what came of it."),
+        "/{id}/void": Move(_void, _detail, "The payment was let go; the state above tells what came of it."),
         "/{id}/refund": Move(_give_back, _detail, "The refund is on its way; its line below tells how far it is."),
     },
 )

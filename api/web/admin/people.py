@@ -2,8 +2,8 @@
 
 from api.schemas.users import Lock, RoleChange
 from api.web.admin.desk import ADMIN, Desk, Form, filled
-from api.web.admin.layout import Action, Badge, Field, Link, Page, Row, Table, Value
-from api.web.admin.views import Move, View
+from api.web.admin.layout import Action, Badge, Field, Link, Page, Row, Table, Value, options
+from api.web.admin.views import Group, Move, View
 from models.users import Role, UserAccount
 from services.users.accounts import UserService
 from services.users.administration import UserAdministration
@@ -59,13 +59,13 @@ async def _detail(desk: Desk) -> Page:
     return Page(
         title=account.username,
         back=Link(_PATH, "Users"),
-        facts=_facts(account),
+        facts=_facts(account, desk.viewer),
         actions=_actions(account, desk.viewer),
     )
 
 
-def _facts(account: UserAccount) -> list[tuple[str, Value]]:
-    return [
+def _facts(account: UserAccount, viewer: Viewer) -> list[tuple[str, Value]]:
+    facts: list[tuple[str, Value]] = [
         ("Name", account.full_name),
         ("E-mail", account.email),
         ("Role", account.role),
@@ -78,8 +78,10 @@ def _facts(account: UserAccount) -> list[tuple[str, Value]]:
         ("Posts", account.posts_count),
         ("Followers", account.followers_count),
         ("Joined", account.created_at),
-        ("History", Link(f"{ADMIN}/audit?subject=user:{account.id}", "in the audit log")),
     ]
+    if viewer.can(Permission.READ_AUDIT):
+        facts.append(("History", Link(f"{ADMIN}/audit?subject=user:{account.id}", "in the audit log")))
+    return facts
 
 
 def _actions(account: UserAccount, viewer: Viewer) -> list[Action]:
@@ -89,7 +91,7 @@ def _actions(account: UserAccount, viewer: Viewer) -> list[Action]:
     here = f"{_PATH}/{account.id}"
     actions = []
     if viewer.can(Permission.MANAGE_ROLES):
-        roles = [role.value for role in Role if RANKS[role] <= RANKS[viewer.role]]
+        roles = options(role for role in Role if RANKS[role] <= RANKS[viewer.role])
         field = Field("role", "Role", "select", account.role.value, roles, is_required=True)
         actions.append(Action(f"{here}/role", "Change the role", [field], is_grave=True))
     if viewer.can(Permission.UPDATE_USER):
@@ -100,27 +102,25 @@ def _actions(account: UserAccount, viewer: Viewer) -> list[Action]:
     return actions
 
 
-async def _change_role(desk: Desk, form: Form) -> str:
+async def _change_role(desk: Desk, form: Form) -> None:
     role = filled(RoleChange, {"role": form.get("role")}).role
-    account = await UserAdministration.change_role(desk.id(), role, viewer=desk.viewer)
-    return f"{_PATH}/{account.id}"
+    await UserAdministration.change_role(desk.id(), role, viewer=desk.viewer)
 
 
-async def _lock(desk: Desk, form: Form) -> str:
+async def _lock(desk: Desk, form: Form) -> None:
     minutes = filled(Lock, {"minutes": form.number("minutes")}).minutes
-    account = await UserAdministration.lock(desk.id(), viewer=desk.viewer, settings=desk.settings, minutes=minutes)
-    return f"{_PATH}/{account.id}"
+    await UserAdministration.lock(desk.id(), viewer=desk.viewer, settings=desk.settings, minutes=minutes)
 
 
-async def _unlock(desk: Desk, form: Form) -> str:
-    account = await UserAdministration.unlock(desk.id(), viewer=desk.viewer)
-    return f"{_PATH}/{account.id}"
+async def _unlock(desk: Desk, form: Form) -> None:
+    await UserAdministration.unlock(desk.id(), viewer=desk.viewer)
 
 
 USERS = View(
     "users",
     "Users and roles",
     "who there is, and what they may do",
+    Group.PEOPLE,
     Permission.READ_USER,
     pages={"": _list, "/{id}": _detail},
     moves={

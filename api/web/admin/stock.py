@@ -2,11 +2,13 @@
 
 from enum import StrEnum
 
+from beanie import PydanticObjectId
+
 from api.schemas.inventory import AdjustmentCreate, LevelUpdate
 from api.web.admin.desk import ADMIN, Desk, Form, filled
 from api.web.admin.layout import Action, Badge, Field, Link, Page, Row, Table, Text, Value
 from api.web.admin.subjects import subject_link, user_link
-from api.web.admin.views import Move, View
+from api.web.admin.views import Group, Move, View
 from models.inventory.reports import LevelRead, MovementRead
 from models.inventory.stock import MovementKind
 from services.ecommerce.stock_items import StockItemService
@@ -14,7 +16,8 @@ from services.inventory.history import HistoryService
 from services.inventory.levels import LevelService
 from services.inventory.locations import LocationService
 from services.inventory.stock import StockService
-from services.users.permissions import Permission
+from services.pagination import PageRequest
+from services.users.permissions import Permission, Viewer
 
 _PATH = f"{ADMIN}/stock"
 
@@ -24,16 +27,25 @@ class _Supply(StrEnum):
     ENOUGH = "enough"
 
 
+_COLUMNS = ["SKU", "Location", "On hand", "Held", "Available", "State", "Low at", "Reorder at", "Changed"]
+
+
+async def product_levels(product_id: PydanticObjectId, *, viewer: Viewer) -> Table:
+    """What lies where of one product, the first 100 places."""
+    found = await LevelService.list_levels(viewer=viewer, page=PageRequest(limit=100), product_id=product_id)
+    names = await _location_names(viewer)
+    return Table("Stock", _COLUMNS, [_row(one, names) for one in found.items], "Nothing of it lies anywhere yet.")
+
+
 async def _list(desk: Desk) -> Page:
     supply = desk.choice("supply", _Supply)
     is_low = None if supply is None else supply is _Supply.LOW
     found = await LevelService.list_levels(viewer=desk.viewer, page=desk.page, is_low=is_low)
-    names = await _location_names(desk)
-    columns = ["SKU", "Location", "On hand", "Held", "Available", "State", "Low at", "Reorder at", "Changed"]
+    names = await _location_names(desk.viewer)
     return Page(
         title="Stock",
         tabs=desk.tabs("supply", _Supply, supply),
-        tables=[Table(_counted(found.total_count), columns, [_row(one, names) for one in found.items], "No such level.")],
+        tables=[Table(_counted(found.total_count), _COLUMNS, [_row(one, names) for one in found.items], "No such level.")],
         paging=desk.numbered(found.page, found.total_pages, supply=supply),
     )
 
@@ -42,8 +54,8 @@ def _counted(count: int) -> str:
     return "1 level" if count == 1 else f"{count:,} levels, oldest first"
 
 
-async def _location_names(desk: Desk) -> dict[str, str]:
-    return {str(one.id): one.name for one in await LocationService.list_locations(viewer=desk.viewer)}
+async def _location_names(viewer: Viewer) -> dict[str, str]:
+    return {str(one.id): one.name for one in await LocationService.list_locations(viewer=viewer)}
 
 
 def _row(level: LevelRead, names: dict[str, str]) -> Row:
@@ -70,7 +82,7 @@ def _supply(level: LevelRead) -> Badge:
 
 async def _detail(desk: Desk) -> Page:
     level = await LevelService.get_level(desk.id(), viewer=desk.viewer)
-    names = await _location_names(desk)
+    names = await _location_names(desk.viewer)
     moved = await HistoryService.list_movements(
         viewer=desk.viewer,
         cursors=desk.cursors,
@@ -116,7 +128,7 @@ def _actions(level: LevelRead) -> list[Action]:
     ]
 
 
-async def _adjust(desk: Desk, form: Form) -> str:
+async def _adjust(desk: Desk, form: Form) -> None:
     level = await LevelService.get_level(desk.id(), viewer=desk.viewer)
     wanted = filled(
         AdjustmentCreate,
@@ -128,7 +140,7 @@ async def _adjust(desk: Desk, form: Form) -> str:
         },
     )
 
-    async def work() -> str:
+    async def work() -> None:
         await StockService.correct(
             wanted.to_correction(),
             kind=MovementKind.ADJUSTMENT,
@@ -136,21 +148,20 @@ async def _adjust(desk: Desk, form: Form) -> str:
             viewer=desk.viewer,
             currency=desk.settings.currency,
         )
-        return f"{_PATH}/{level.id}"
 
-    return await desk.once(form, work)
+    await desk.once(form, work)
 
 
-async def _set_threshold(desk: Desk, form: Form) -> str:
+async def _set_threshold(desk: Desk, form: Form) -> None:
     changes = filled(LevelUpdate, {"low_stock_threshold": form.number("low_stock_threshold")})
-    level = await LevelService.update_level(desk.id(), changes, viewer=desk.viewer, revision=form.number("revision"))
-    return f"{_PATH}/{level.id}"
+    await LevelService.update_level(desk.id(), changes, viewer=desk.viewer, revision=form.number("revision"))
 
 
 STOCK = View(
     "stock",
     "Stock",
     "what lies where",
+    Group.SHOP,
     Permission.MANAGE_INVENTORY,
     pages={"": _list, "/{id}": _detail},
     moves={

@@ -5,8 +5,9 @@ from bson import ObjectId
 
 from api.web.admin.desk import ADMIN
 from api.web.admin.layout import Link, Value
+from services.users.permissions import Permission, Viewer
 
-_PAGES = {"order": "orders", "payment": "payments", "user": "users"}
+_PAGES = {"order": "orders", "payment": "payments", "user": "users", "return": "returns"}
 
 
 def subject_link(subject: str) -> Value:
@@ -26,3 +27,9 @@ def user_link(user_id: PydanticObjectId | None, text: str | None = None) -> Valu
     if user_id is None:
         return None
     return Link(f"{ADMIN}/users/{user_id}", text or f"user {str(user_id)[-6:]}")
+
+
+def product_link(product_id: PydanticObjectId, viewer: Viewer) -> Value:
+    """Moderators of reviews need not be those who keep products: to them it is its name alone."""
+    text = f"product {str(product_id)[-6:]}"
+    return Link(f"{ADMIN}/products/{product_id}", text) if viewer.can(Permission.WRITE_PRODUCTS) else text

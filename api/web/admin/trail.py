@@ -6,7 +6,7 @@ from bson import ObjectId
 from api.web.admin.desk import BadFormError, Desk
 from api.web.admin.layout import Field, Page, Row, Table, Text
 from api.web.admin.subjects import subject_link, user_link
-from api.web.admin.views import View
+from api.web.admin.views import Group, View
 from models.audit import AuditRead
 from services.audit import AuditService
 from services.users.permissions import Permission
@@ -56,4 +56,4 @@ def _row(entry: AuditRead) -> Row:
     )
 
 
-AUDIT = View("audit", "Audit log", "who did what", Permission.READ_AUDIT, pages={"": _list})
+AUDIT = View("audit", "Audit log", "who did what", Group.PEOPLE, Permission.READ_AUDIT, pages={"": _list})

@@ -2,20 +2,31 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from api.web.admin.desk import ADMIN, Desk, Form
 from api.web.admin.layout import Page
 from services.users.permissions import Permission
 
 Build = Callable[[Desk], Awaitable[Page]]
-Act = Callable[[Desk, Form], Awaitable[str]]
+Act = Callable[[Desk, Form], Awaitable[str | None]]
+
+
+class Group(StrEnum):
+    """What the menu keeps together."""
+
+    CONTENT = "Content"
+    SALES = "Sales"
+    SHOP = "Shop"
+    PEOPLE = "People"
+    SYSTEM = "System"
 
 
 @dataclass(frozen=True)
 class Move:
-    """What a form does. `act` calls one service and says where to go; `done` is told there.
+    """What a form does: `act` calls one service. Then `page` is shown, or what `act` says to show instead, and `done` is told.
 
-    When the service refuses, `page` is shown again with its reason.
+    When the service refuses, `page` is shown again with its reason and with what was filled in.
     """
 
     act: Act
@@ -25,11 +36,15 @@ class Move:
 
 @dataclass(frozen=True)
 class View:
-    """A part of the admin at `/admin/<name>`. Paths of pages and moves stand below that."""
+    """A part of the admin at `/admin/<name>`. Paths of pages and moves stand below that.
+
+    The last words of the paths of its moves differ: the page that is shown after a move is told that word.
+    """
 
     name: str
     title: str
     about: str
+    group: Group
     permission: Permission
     pages: Mapping[str, Build]
     moves: Mapping[str, Move] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from api.web.admin.desk import ADMIN, Desk, Form
 from api.web.admin.layout import Action, Badge, Link, Page, Row, Table, Text, Value
-from api.web.admin.views import Move, View
+from api.web.admin.views import Group, Move, View
 from models.webhooks import (
     DeliveryState,
     WebhookAttempt,
@@ -141,16 +141,15 @@ def _attempt(attempt: WebhookAttempt) -> Row:
     )
 
 
-async def _replay(desk: Desk, form: Form) -> str:
-    endpoint_id = desk.id()
-    await WebhookDeliveryService.replay_delivery(endpoint_id, delivery_id=desk.id("delivery_id"), viewer=desk.viewer)
-    return f"{_PATH}/{endpoint_id}"
+async def _replay(desk: Desk, form: Form) -> None:
+    await WebhookDeliveryService.replay_delivery(desk.id(), delivery_id=desk.id("delivery_id"), viewer=desk.viewer)
 
 
 WEBHOOKS = View(
     "webhooks",
     "Webhooks",
     "what was sent to other systems",
+    Group.SYSTEM,
     Permission.MANAGE_WEBHOOKS,
     pages={"": _list, "/{id}": _deliveries, "/{id}/{delivery_id}": _delivery},
     moves={"/{id}/{delivery_id}/replay": Move(_replay, _deliveries, "The message is on its way again, under the same id.")},

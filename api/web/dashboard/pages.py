@@ -19,6 +19,7 @@ from api.web.dashboard.controls import FINENESS, RANGES, Controls, UnknownCurren
 from api.web.dashboard.figures import Sheet
 from api.web.dashboard.views import VIEWS, WIDGETS, View
 from api.web.dashboard.widgets import FILES, Reports
+from api.web.landing import goal_of, landing_of
 from api.web.rendering import ACTIVE_POLICY, environment, page
 from models.base import now as present
 from services.analytics.currencies import list_currencies
@@ -75,8 +76,9 @@ async def login(request: Request) -> Response:
     """The form; who is signed in already goes on."""
     visit = await signin.visit_of(request)
     target = signin.safe_next(request.query_params.get("next"))
-    if visit.viewer is not None and _may_go(visit.viewer, target):
-        return RedirectResponse(target, 303)
+    goal = None if visit.viewer is None else goal_of(visit.viewer, target)
+    if goal is not None:
+        return RedirectResponse(goal, 303)
     return _login_form(request, visit, target)
 
 
@@ -96,12 +98,13 @@ async def enter(request: Request) -> Response:
     session = entered.opened.session
     viewer = Viewer(session.user_id, session.username, session.role, session.id)
     await _end(request, visit.viewer)
-    if not _may_go(viewer, target):
+    goal = goal_of(viewer, target)
+    if goal is None:
         await _end(request, viewer)
-        refused = page(request, "dashboard/refused.html", status=403, username=viewer.username, login_path=LOGIN)
+        refused = page(request, "dashboard/refused.html", status=403, username=viewer.username, login_path=LOGIN, goal=None)
         signin.drop_session(request, refused)
         return refused
-    answer = RedirectResponse(target, 303)
+    answer = RedirectResponse(goal, 303)
     signin.hold_session(request, answer, entered)
     return answer
 
@@ -117,11 +120,6 @@ async def leave(request: Request) -> Response:
     return answer
 
 
-def _may_go(viewer: Viewer, target: str) -> bool:
-    """The dashboard is for those who may see reports; other pages decide for themselves."""
-    return not target.startswith(HOME) or viewer.can(Permission.VIEW_REPORTS)
-
-
 async def _end(request: Request, viewer: Viewer | None) -> None:
     with contextlib.suppress(SessionNotFoundError):  # it was ended elsewhere meanwhile
         await signin.end_session(request, viewer)
@@ -134,8 +132,15 @@ def _login_form(request: Request, visit: signin.PageVisit, target: str, *, statu
 
 
 def _refused(request: Request, visit: signin.PageVisit, viewer: Viewer) -> Response:
-    values = {"username": viewer.username, "form_token": visit.form_token, "logout_path": LOGOUT}
-    return page(request, "dashboard/refused.html", status=403, **values)
+    return page(
+        request,
+        "dashboard/refused.html",
+        status=403,
+        username=viewer.username,
+        form_token=visit.form_token,
+        logout_path=LOGOUT,
+        goal=landing_of(viewer),
+    )
 
 
 def _figures_page(view: View) -> Handler:

@@ -20,6 +20,7 @@ from models.ecommerce.catalog_reads import ProductEdit, ProductListed
 from models.events import EventType
 from models.inventory.stock import StockLevel
 from models.users import User
+from services.audit import AuditService
 from services.ecommerce.catalog.categories import ProductCategoryNotFoundError
 from services.ecommerce.catalog.reading import LISTED_FIELDS, to_edit, to_listed
 from services.ecommerce.catalog.reference import get_reference
@@ -170,6 +171,7 @@ class ProductService:
                     raise start_again("a slug was taken meanwhile") from error
                 raise
             await _record(session, EventType.PRODUCT_CREATED, product, viewer)
+            await _audit(session, "created", product, viewer, {})
             return product
 
         try:
@@ -183,6 +185,15 @@ class ProductService:
     async def get_product_for_edit(product_id: PydanticObjectId, *, viewer: Viewer) -> ProductEdit:
         """A product of any status with its cost prices, for staff and its seller. Raises ProductNotFoundError."""
         return to_edit((await get_editable_product(product_id, viewer=viewer)).row())
+
+    @staticmethod
+    async def find_by_sku(sku: str, *, viewer: Viewer) -> ProductListed | None:
+        """The product with a variant of this SKU, as lists show it, for who may edit it. Raises PermissionDeniedError."""
+        viewer.require(Permission.WRITE_PRODUCTS)
+        row = await Product.find_row({"variants.sku": sku}, LISTED_FIELDS)
+        if row is None or not may_edit(row["seller_id"], viewer):
+            return None
+        return to_listed(row, await get_reference())
 
     @staticmethod
     async def find_by_source(source_key: str) -> ProductEdit | None:
@@ -243,6 +254,7 @@ class ProductService:
             if before.slug != after.slug:
                 await keep_former_slug(before.slug, product_id, session=session)
             await _record(session, EventType.PRODUCT_UPDATED, stored, viewer)
+            await _audit(session, "changed", stored, viewer, {"fields": sorted(given)})
             return stored
 
         try:
@@ -271,6 +283,7 @@ class ProductService:
                 raise start_again("the product was changed meanwhile")
             await place(before, after, session=session)
             await _record(session, EventType.PRODUCT_REMOVED, after, viewer)
+            await _audit(session, "discontinued", after, viewer, {})
 
         await run_transaction(work, hot=[product_id])
 
@@ -419,6 +432,13 @@ def _taken(error: DuplicateKeyError, slug: str, skus: Sequence[str], source_key:
 async def _record(session: Session, type: EventType, product: Product, viewer: Viewer) -> None:
     payload = {"slug": product.slug, "name": product.name, "status": product.status.value}
     await EventService.record(session, type, f"product:{product.id}", actor_id=viewer.user_id, payload=payload)
+
+
+async def _audit(session: Session, act: str, product: Product, viewer: Viewer, details: dict[str, Any]) -> None:
+    """What people do; imports and scripts, which act in nobody's session, have reports of their own."""
+    if viewer.session_id is not None:
+        subject = f"product:{product.id}"
+        await AuditService.record(session, f"product.{act}", subject=subject, actor_id=viewer.user_id, details=details)
 
 
 def _tell_watchers(product_id: PydanticObjectId) -> None:

@@ -151,10 +151,15 @@ class OrderAdministrationService:
 
     @staticmethod
     async def update_notes(order_id: PydanticObjectId, notes: str, *, viewer: Viewer) -> StaffOrder:
-        """Replace what staff notes about an order; customers never see it. Raises PermissionDeniedError, OrderNotFoundError."""
+        """Replace what staff notes about an order; customers never see it. That it was done is noted in the audit log.
+
+        Raises PermissionDeniedError, OrderNotFoundError.
+        """
         viewer.require(Permission.MANAGE_ORDERS)
 
         async def change(order: Order, session: Session) -> Order:
+            subject = order_owner(order_id)
+            await AuditService.record(session, "order.notes_changed", subject=subject, actor_id=viewer.user_id)
             return await change_order(order, {"admin_notes": notes}, session=session)
 
         return await _change(order_id, change, viewer=viewer)

@@ -12,6 +12,8 @@ from models.base import to_milliseconds
 from models.database import Session, run_transaction
 from models.ecommerce.orders import Fulfilment, FulfilmentLine, Order, OrderStatus, StaffOrder
 from models.events import EventType
+from services.audit import AuditService
+from services.ecommerce.orders.effects import order_owner
 from services.ecommerce.orders.reading import OrderAccess, read_order, to_staff_order
 from services.ecommerce.orders.transitions import (
     Mover,
@@ -99,7 +101,9 @@ class FulfilmentService:
 
         async def work(session: Session) -> Order:
             order = await read_order(order_id, access=OrderAccess(viewer), session=session)
-            return await send_parcel(order, draft, by=Mover.staff(viewer), session=session, now=now)
+            sent = await send_parcel(order, draft, by=Mover.staff(viewer), session=session, now=now)
+            await _audit("sent", order_id, sent.fulfilments[-1].id, viewer, session)
+            return sent
 
         return to_staff_order((await run_transaction(work, hot=[order_id])).row())
 
@@ -121,6 +125,7 @@ class FulfilmentService:
             fields = {f"fulfilments.{at}.{name}": value for name, value in changes.model_dump(exclude_unset=True).items()}
             changed = await change_order(order, fields, session=session)
             payload = {"fulfilment_id": str(fulfilment_id)}
+            await _audit("relabelled", order_id, fulfilment_id, viewer, session)
             await record_order_event(EventType.ORDER_UPDATED, changed, by=Mover.staff(viewer), session=session, payload=payload)
             return changed
 
@@ -142,6 +147,7 @@ class FulfilmentService:
             at = _index_of(order, fulfilment_id)
             if order.fulfilments[at].delivered_at is not None:
                 return order
+            await _audit("arrived", order_id, fulfilment_id, viewer, session)
             others = [parcel for parcel in order.fulfilments if parcel.id != fulfilment_id]
             if order.status is OrderStatus.SHIPPED and all(parcel.delivered_at for parcel in others):
                 return await deliver_order(order, by=Mover.staff(viewer), session=session, now=now)
@@ -151,6 +157,13 @@ class FulfilmentService:
             return changed
 
         return to_staff_order((await run_transaction(work, hot=[order_id])).row())
+
+
+async def _audit(what: str, order_id: PydanticObjectId, parcel_id: PydanticObjectId, viewer: Viewer, session: Session) -> None:
+    details = {"parcel_id": str(parcel_id)}
+    await AuditService.record(
+        session, f"order.parcel_{what}", subject=order_owner(order_id), actor_id=viewer.user_id, details=details
+    )
 
 
 class TrackingLockedError(InvalidStateError):

@@ -25,6 +25,7 @@ from models.money import Money
 from services.errors import NotFoundError
 from services.pagination import Page, PageRequest, page_of
 from services.settings import Settings
+from services.users.identity import normalize_email
 from services.users.permissions import Permission, Viewer
 from services.users.tokens import mail_token
 
@@ -109,6 +110,20 @@ class OrderService:
             query["customer_id"] = customer_id
         total = await Order.count_rows(query)
         rows = await Order.find_rows(query, _SUMMARY_FIELDS, sort=[("_id", -1)], skip=request.skip, limit=request.limit)
+        return page_of([_to_summary(row) for row in rows], request, total)
+
+    @staticmethod
+    async def search_orders(request: PageRequest, *, viewer: Viewer, key: str) -> Page[OrderSummary]:
+        """The order of a number, or those of an e-mail address as it was written with them, newest first. Two commands.
+
+        Raises PermissionDeniedError.
+        """
+        viewer.require(Permission.MANAGE_ORDERS)
+        is_email = "@" in key
+        query = {"email": normalize_email(key).written} if is_email else {"number": key.upper()}
+        order = [("_id", -1)] if is_email else None
+        total = await Order.count_rows(query)
+        rows = await Order.find_rows(query, _SUMMARY_FIELDS, sort=order, skip=request.skip, limit=request.limit)
         return page_of([_to_summary(row) for row in rows], request, total)
 
     @staticmethod

@@ -15,6 +15,7 @@ from models.ecommerce.returns import (
     StaffReturn,
 )
 from models.events import EventType
+from services.audit import AuditService
 from services.ecommerce.orders.reading import OrderAccess
 from services.ecommerce.orders.transitions import change_order
 from services.errors import InvalidStateError, NotFoundError, RuleViolatedError
@@ -157,6 +158,8 @@ async def move_return(
     if moved is None:
         raise start_again("the return was moved meanwhile")
     await record_return(type, moved, viewer, session)
+    if viewer is not None and to is not ReturnStatus.CANCELLED:
+        await AuditService.record(session, f"return.{to}", subject=f"return:{moved.id}", actor_id=viewer.user_id)
     return moved
 
 

@@ -15,6 +15,7 @@ from models.ecommerce.returns import (
 from models.events import Event, EventType
 from models.money import Money
 from models.payments import Refund, RefundState
+from services.audit import AuditService
 from services.ecommerce.returns.moves import (
     NothingToRefundError,
     ReturnTransitionError,
@@ -94,6 +95,13 @@ async def _request_refund(
     )
     if linked is None:
         raise start_again("the return was moved meanwhile")
+    await AuditService.record(
+        session,
+        "payment.refund",
+        subject=f"payment:{order.payment_id}",
+        actor_id=viewer.user_id,
+        details={"refund_id": str(refund.id), "amount": str(amount), "return": request.number},
+    )
     return linked
 
 

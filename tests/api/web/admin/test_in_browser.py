@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.web.admin.pages import VIEWS
+from api.web.admin.register import VIEWS
 from models.blog.comments import Comment, CommentStatus
 from tests.api.web.admin.conftest import Clerk
 from tests.api.web.admin.world import World

@@ -42,8 +42,8 @@ class TestRefund:
         assert await books(payment) == (990, 4000, 1)
         shown = await manager.page(page)
         assert "Broken" in shown
-        assert "9.90 USD" in shown
-        assert "At most 40.00 USD" in shown
+        assert "$9.90" in shown
+        assert "At most $40.00" in shown
         noted = await AuditEntry.find_rows({"action": "payment.refund"})
         assert [(row["actor_id"], row["details"]["amount"]) for row in noted] == [(manager.user.id, "9.90 USD")]
 

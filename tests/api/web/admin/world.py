@@ -8,18 +8,23 @@ from api.web.admin.views import View
 from models.audit import AuditEntry
 from models.base import now
 from models.blog.comments import CommentStatus
-from models.ecommerce.orders import OrderStatus, OrderStatusHistory
-from models.fraud import FraudReview
+from models.ecommerce.catalog import ProductImage
+from models.ecommerce.orders import Fulfilment, OrderStatus, OrderStatusHistory
+from models.ecommerce.returns import ReturnLine, ReturnReason, ReturnRequest
+from models.ecommerce.reviews import Review
+from models.fraud import FraudAction, FraudCondition, FraudField, FraudOperator, FraudReview, FraudRule
 from models.inventory.stock import StockMovement
 from models.jobs import Job
 from models.payments import Refund, Transaction, TransactionKind, TransactionStatus
 from models.webhooks import DeliveryState, WebhookAttempt
+from services.markdown import render_comment
 from tests.factories.blog import create_post
 from tests.factories.catalog import create_product
 from tests.factories.comments import create_comment
 from tests.factories.inventory import stock
 from tests.factories.orders import create_order, make_line
 from tests.factories.payments import captured_payment, create_payment
+from tests.factories.pricing import create_coupon
 from tests.factories.users import create_user
 from tests.factories.webhooks import create_delivery, create_endpoint
 
@@ -34,12 +39,12 @@ class World:
     async def made(cls, text: str = "plain") -> "World":
         """`text` stands wherever people may write."""
         person = await create_user(first_name=text[:50], last_name=text[:50])
-        comment = await create_comment(
-            post=await create_post(), status=CommentStatus.PENDING, content=text, author_name=text, user_agent=text
-        )
+        post = await create_post(title=text, content=text, excerpt=text)
+        comment = await create_comment(post=post, status=CommentStatus.PENDING, content=text, author_name=text, user_agent=text)
         order = await create_order(
             status=OrderStatus.CONFIRMED,
             lines=[make_line(name=text, sku=text)],
+            fulfilments=[Fulfilment(lines=[], carrier=text, tracking_number=text, shipped_at=now())],
             customer_notes=text,
             admin_notes=text,
             is_held=True,
@@ -72,10 +77,51 @@ class World:
             duration_ms=3,
         ).store()
         held = await create_payment(subject=payment.subject)
-        review = await FraudReview(
+        suspect = await FraudReview(
             payment_id=held.id, subject=text, rule=text, amount=held.amount, method="card", note=text
         ).store()
-        product = await create_product(name=text)
+        rule = await FraudRule(
+            name=text,
+            description=text,
+            conditions=[FraudCondition(field=FraudField.METHOD, operator=FraudOperator.IS, values=[text])],
+            action=FraudAction.REVIEW,
+        ).store()
+        coupon = await create_coupon(name=text)
+        product = await create_product(
+            name=text,
+            description=text,
+            short_description=text,
+            brand=text,
+            images=[ProductImage(url=f"https://hooks.example.com/{text}", alt=text)],
+        )
+        review = await Review(
+            product_id=product.id,
+            customer_id=person.id,
+            author_id=person.id,
+            order_id=order.id,
+            rating=4,
+            title=text,
+            content=text,
+            content_html=render_comment(text),
+        ).store()
+        line = order.lines[0]
+        returned = await ReturnRequest(
+            number="RMA-20261121-000001",
+            order_id=order.id,
+            lines=[
+                ReturnLine(
+                    line_id=line.id,
+                    sku=text,
+                    name=text,
+                    variant_id=line.variant_id,
+                    quantity=1,
+                    reason=ReturnReason.OTHER,
+                )
+            ],
+            notes=text,
+            staff_notes=text,
+            requested_at=now(),
+        ).store()
         level = await stock(product.variants[0], 5, product=product)
         await StockMovement.change({"variant_id": level.variant_id}, {"$set": {"reason": text, "reference": text}})
         endpoint = await create_endpoint(description=text, url=f"https://hooks.example.com/{text}")
@@ -91,14 +137,19 @@ class World:
         return cls(
             {
                 "comments": {"id": str(comment.id)},
-                "fraud": {"id": str(review.id)},
-                "orders": {"id": str(order.id)},
+                "reviews": {"id": str(review.id)},
+                "posts": {"id": str(post.id)},
+                "fraud": {"id": str(suspect.id)},
+                "rules": {"id": str(rule.id)},
+                "orders": {"id": str(order.id), "parcel_id": str(order.fulfilments[0].id)},
+                "returns": {"id": str(returned.id)},
+                "coupons": {"id": str(coupon.id)},
                 "payments": {"id": str(payment.id)},
                 "stock": {"id": str(level.id)},
                 "users": {"id": str(person.id)},
                 "webhooks": {"id": str(endpoint.id), "delivery_id": str(delivery.id)},
                 "jobs": {"name": "tidy_up"},
-                "products": {},
+                "products": {"id": str(product.id), "variant_id": str(product.variants[0].id), "at": "0"},
                 "audit": {},
             }
         )

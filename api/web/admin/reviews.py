@@ -1,0 +1,67 @@
+"""The moderation queue of what customers say about products."""
+
+from api.web.admin.desk import ADMIN, Desk, Form
+from api.web.admin.layout import Action, Badge, Html, Page, Row, Table, Text, Value
+from api.web.admin.subjects import product_link
+from api.web.admin.views import Group, Move, View
+from models.ecommerce.reviews import ReviewRead, ReviewStatus
+from services.ecommerce.reviews import ReviewService
+from services.users.permissions import Permission, Viewer
+
+_PATH = f"{ADMIN}/reviews"
+_TONES = {ReviewStatus.APPROVED: "good", ReviewStatus.PENDING: "wait", ReviewStatus.REJECTED: "bad"}
+
+
+async def _queue(desk: Desk) -> Page:
+    status = desk.choice("status", ReviewStatus) or ReviewStatus.PENDING
+    found = await ReviewService.list_queue(viewer=desk.viewer, cursors=desk.cursors, status=status, cursor=desk.cursor)
+    columns = ["Written", "By", "Product", "Stars", "Title", "Review", "State"]
+    return Page(
+        title="Reviews",
+        tabs=desk.tabs("status", ReviewStatus, status, has_all=False),
+        tables=[Table("Oldest first", columns, [_row(one, desk.viewer) for one in found.items], "No review waits here.")],
+        paging=desk.further(found.next_cursor, status=status),
+    )
+
+
+def _row(review: ReviewRead, viewer: Viewer) -> Row:
+    name = review.author.full_name if review.author else "somebody who left"
+    cells: list[Value] = [
+        review.created_at,
+        name,
+        product_link(review.product_id, viewer),
+        review.rating,
+        Text(review.title),
+        Html(review.content_html),
+        Badge(review.status, _TONES[review.status]),
+    ]
+    # What was read is what is judged: an edit meanwhile is refused.
+    read, about = {"revision": str(review.revision)}, f"the review by {name}"
+    actions = []
+    if review.status is not ReviewStatus.APPROVED:
+        actions.append(Action(f"{_PATH}/{review.id}/approve", "Approve", hidden=read, about=about))
+    if review.status is not ReviewStatus.REJECTED:
+        actions.append(Action(f"{_PATH}/{review.id}/reject", "Reject", hidden=read, about=about))
+    return Row(cells, actions)
+
+
+async def _approve(desk: Desk, form: Form) -> None:
+    await ReviewService.approve(desk.id(), viewer=desk.viewer, revision=form.number("revision"))
+
+
+async def _reject(desk: Desk, form: Form) -> None:
+    await ReviewService.reject(desk.id(), viewer=desk.viewer, revision=form.number("revision"))
+
+
+REVIEWS = View(
+    "reviews",
+    "Reviews",
+    "what customers say about products",
+    Group.CONTENT,
+    Permission.MODERATE_REVIEWS,
+    pages={"": _queue},
+    moves={
+        "/{id}/approve": Move(_approve, _queue, "The review is public now, and its stars count."),
+        "/{id}/reject": Move(_reject, _queue, "The review was rejected; its stars do not count."),
+    },
+)
