@@ -30,6 +30,7 @@ from services.ecommerce.catalog.reference import CATALOG_REFERENCE_CONSUMER
 from services.ecommerce.catalog.views import ProductViewCounter
 from services.ecommerce.orders.settlement import OrderSettlement
 from services.ecommerce.pricing import PROMOTION_CONSUMER
+from services.idempotency import IdempotencyService
 from services.indexes import IndexDrift, IndexService
 from services.live import LiveHub
 from services.logs import hold_back_wires
@@ -112,6 +113,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         stack.push_async_callback(app.state.gateways.close)
         for noted in (app.state.views, app.state.product_views, app.state.visits):
             await stack.enter_async_context(noted.running(app.state.settings.views_flush_seconds))
+        await stack.enter_async_context(IdempotencyService.alive())
         await stack.enter_async_context(app.state.live.running(poll_seconds=app.state.settings.live_poll_seconds))
         yield
 

@@ -102,7 +102,7 @@ def problem_for(scope: Any, error: Exception) -> Response:
     """The answer to any exception. What is not refused on purpose is logged and told to nobody."""
     if isinstance(error, AppError):
         headers = {}
-        if isinstance(error, RateLimitedError | UnavailableError):
+        if error.retry_after is not None:
             headers["Retry-After"] = str(error.retry_after)
         if isinstance(error, UnauthenticatedError):
             headers["WWW-Authenticate"] = "Bearer"

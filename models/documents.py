@@ -29,7 +29,7 @@ from models.ecommerce.taxes import TaxZone
 from models.ecommerce.wishlists import StockNotice, WishlistItem
 from models.events import Checkpoint, DeadLetter, Event
 from models.fraud import FraudReview, FraudRule
-from models.idempotency import IdempotentAnswer
+from models.idempotency import IdempotentAnswer, KeyHolder
 from models.imports import ImportFailure, ImportRun
 from models.inventory.moving import Stocktake, StocktakeCount, StockTransfer
 from models.inventory.purchasing import PurchaseOrder, Supplier
@@ -74,6 +74,7 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     ImportFailure,
     ImportRun,
     Job,
+    KeyHolder,
     Like,
     LoginRecord,
     LoginSession,

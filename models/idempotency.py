@@ -12,7 +12,8 @@ class IdempotentAnswer(AgoraDocument):
     scope: str  # digest of caller, method, path and key
     fingerprint: str  # keyed digest of the request's query and body
     claim_id: PydanticObjectId  # whose turn it is; a new one each time an abandoned claim is taken over
-    claimed_until: UtcDatetime  # a claim without an answer is free again after this
+    holder_id: PydanticObjectId  # the process that works on it
+    claimed_until: UtcDatetime  # so long the claim stands by itself, and then for as long as its holder lives
     status: int | None = None
     headers: dict[str, str] | None = None
     body: bytes | None = None
@@ -26,3 +27,14 @@ class IdempotentAnswer(AgoraDocument):
             # Answers are forgotten after a day; readers check `expires_at` themselves, since this sweep is late.
             IndexModel([("expires_at", ASCENDING)], name="expires_at_ttl", expireAfterSeconds=0),
         ]
+
+
+class KeyHolder(AgoraDocument):
+    """One life of a process that has worked on a request for long. Fallen silent, its claims are free."""
+
+    alive_until: UtcDatetime
+
+    class Settings:
+        name = "key_holders"
+        # The dead are forgotten; who reads looks at the time, since this sweep is late.
+        indexes = [IndexModel([("alive_until", ASCENDING)], name="alive_until_ttl", expireAfterSeconds=0)]

@@ -27,6 +27,8 @@ class AppError(Exception):
     # True for a refusal that is the outcome of something done, such as a declined card: under an Idempotency-Key it is kept
     # and given again, instead of trying once more.
     is_final: ClassVar[bool] = False
+    # In how many seconds the same request may be answered otherwise, where that is known.
+    retry_after: int | None = None
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)

@@ -3,27 +3,34 @@
 A request goes through three steps. It claims its key: one insert, which the unique index refuses to its twins. Its work runs in
 one transaction, at whose end the answer is written into the claim, so that effect and answer are kept or lost together. When the
 work fails or answers 400 or more, the transaction is aborted and the claim given back: such an answer is not stored, and the
-key may be used again. A process that dies in between leaves a claim that is free again after five seconds.
+key may be used again.
+
+A claim stands for as long as it is worked on, and not longer. It names the process that holds it. That process knows what it
+works on: a claim it could not give back, because the database was away, is free at once. What another process holds stands for
+three seconds, and beyond while that process says that it lives. To take a claim over from one that only seemed dead is safe, too:
+it cannot settle any more, and its effect is undone.
 """
 
+import asyncio
 import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
 from beanie import PydanticObjectId
 
 from models.base import now as present
-from models.database import DuplicateKeyError, PyMongoError, Session, run_transaction
-from models.idempotency import IdempotentAnswer
+from models.database import DuplicateKeyError, PyMongoError, Session, heed_cancellation, run_transaction
+from models.idempotency import IdempotentAnswer, KeyHolder
 from services.errors import ConflictError, RuleViolatedError, UnprocessableError
 
 MAX_KEY_LENGTH = 255
-# Short, so that a client whose first request died with its process or its database is answered soon. To take a claim over from
-# a request that is merely slow is safe: that one cannot settle any more, and its effect is undone.
-CLAIM_FOR = timedelta(seconds=5)
+STANDS_FOR = timedelta(seconds=3)  # a claim by itself, and all of a process since it last said that it lives
+SIGN_OF_LIFE_SECONDS = 1.0
 KEPT_FOR = timedelta(hours=24)
 
 
@@ -49,6 +56,7 @@ class IdempotencyInProgressError(ConflictError):
     """The first request with this key is still being worked on."""
 
     code = "idempotency_in_progress"
+    retry_after = 1
 
     def __init__(self) -> None:
         super().__init__("A request with this Idempotency-Key is being worked on: try again in a moment.")
@@ -78,7 +86,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to answer a key, until it is settled, released, or taken over when five seconds old."""
+    """The right to answer a key, until it is settled, released, or taken over from a holder that is dead."""
 
     scope: str
     claim_id: PydanticObjectId
@@ -101,7 +109,37 @@ class Operation:
         self.kept = answer
 
 
+@dataclass(slots=True)
+class _Life:
+    """This process, from its start to its end, and since when it works on which claims, by their ids."""
+
+    id: PydanticObjectId = field(default_factory=PydanticObjectId)
+    at_work: dict[PydanticObjectId, float] = field(default_factory=dict)
+
+
+_life = _Life()
+
+
+def _begin_life() -> None:
+    global _life
+    _life = _Life()
+
+
+os.register_at_fork(after_in_child=_begin_life)  # or two processes would take each other's claims for their own
+
+
 class IdempotencyService:
+    @staticmethod
+    @contextlib.asynccontextmanager
+    async def alive() -> AsyncIterator[None]:
+        """Say once a second, while anything here takes that long, that this process lives: so long its claims stand."""
+        telling = asyncio.create_task(_tell_of_life())
+        try:
+            yield
+        finally:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+
     @staticmethod
     async def run(
         request: KeyedRequest, *, work: Callable[[], Awaitable[Answer]], secret: bytes, now: datetime | None = None
@@ -130,6 +168,8 @@ class IdempotencyService:
         except BaseException:
             await IdempotencyService.release(claimed)
             raise
+        finally:
+            _life.at_work.pop(claimed.claim_id, None)
 
     @staticmethod
     async def run_outside(
@@ -137,8 +177,8 @@ class IdempotencyService:
     ) -> Answer:
         """As `run`, for work that may speak to the outside and so cannot be one transaction.
 
-        `work` is handed the operation, under whose key it keeps whatever it does: run again after a crash, or at once by a twin
-        that took over a slow claim, it finds what it did and goes on from there. An answer below 500 is stored when `work`
+        `work` is handed the operation, under whose key it keeps whatever it does: run again after a crash, or by a twin that
+        took its claim over, it finds what it did and goes on from there. An answer below 500 is stored when `work`
         returns it, unless it was kept before; an exception gives the key back. Raises as `run`.
         """
         claimed = await IdempotencyService.claim(request, secret=secret, now=now)
@@ -154,31 +194,30 @@ class IdempotencyService:
         except BaseException:
             await IdempotencyService.release(claimed)
             raise
+        finally:
+            _life.at_work.pop(claimed.claim_id, None)
         return answer
 
     @staticmethod
     async def claim(request: KeyedRequest, *, secret: bytes, now: datetime | None = None) -> Claim | Answer:
         """The right to answer this key, or the answer that was given to it before.
 
-        A claim older than five seconds and an answer older than 24 hours are taken over. The digests are keyed with `secret`,
-        so that a stored one does not tell what was in a body.
+        A claim that nobody works on any more and an answer older than 24 hours are taken over. The digests are keyed with
+        `secret`, so that a stored one does not tell what was in a body.
         """
         if not (1 <= len(request.key) <= MAX_KEY_LENGTH and all("!" <= character <= "~" for character in request.key)):
             raise InvalidIdempotencyKeyError
         now = now or present()
         claim = Claim(_digest(secret, request.caller, request.method, request.path, request.key), PydanticObjectId())
         fingerprint = _digest(secret, request.query, request.body)
+        claimed: Claim | Answer | None = None
+        _life.at_work[claim.claim_id] = time.monotonic()  # before anybody can see the claim
         try:
-            await IdempotentAnswer(
-                scope=claim.scope,
-                fingerprint=fingerprint,
-                claim_id=claim.claim_id,
-                claimed_until=now + CLAIM_FOR,
-                expires_at=now + KEPT_FOR,
-            ).store()
-        except DuplicateKeyError:
-            return await _meet(claim, fingerprint, now)
-        return claim
+            claimed = await _take(claim, fingerprint, now)
+        finally:
+            if claimed is not claim:
+                _life.at_work.pop(claim.claim_id, None)
+        return claimed
 
     @staticmethod
     async def settle(claim: Claim, answer: Answer, *, session: Session) -> None:
@@ -197,10 +236,22 @@ class IdempotencyService:
     async def release(claim: Claim) -> None:
         """Give the claim back, unless it was settled: a commit of unknown outcome keeps the answer it may have stored.
 
-        When the database cannot be reached the claim runs out by itself.
+        When the database cannot be reached the claim stays, and is free because nobody works on it.
         """
         with contextlib.suppress(PyMongoError):
             await IdempotentAnswer.collection().delete_one({"scope": claim.scope, "claim_id": claim.claim_id, "status": None})
+
+
+async def _tell_of_life() -> None:
+    while True:
+        heed_cancellation()
+        await asyncio.sleep(SIGN_OF_LIFE_SECONDS)
+        long_ago = time.monotonic() - SIGN_OF_LIFE_SECONDS
+        if any(since <= long_ago for since in _life.at_work.values()):
+            moment = present()
+            update = {"$set": {"alive_until": moment + STANDS_FOR}, "$setOnInsert": {"created_at": moment}}
+            with contextlib.suppress(PyMongoError):
+                await KeyHolder.change({"_id": _life.id}, update, upsert=True)
 
 
 async def _settle(claim: Claim, answer: Answer, session: Session) -> None:
@@ -215,14 +266,30 @@ class _RefusedError(Exception):
         self.answer = answer
 
 
+async def _take(claim: Claim, fingerprint: str, now: datetime) -> Claim | Answer:
+    """The claim, once it is stored, or the answer there was."""
+    row = IdempotentAnswer(
+        scope=claim.scope,
+        fingerprint=fingerprint,
+        claim_id=claim.claim_id,
+        holder_id=_life.id,
+        claimed_until=now + STANDS_FOR,
+        expires_at=now + KEPT_FOR,
+    )
+    try:
+        await row.store()
+    except DuplicateKeyError:
+        return await _meet(claim, fingerprint, now)
+    return claim
+
+
 async def _meet(claim: Claim, fingerprint: str, now: datetime) -> Claim | Answer:
     """What the request that found its key taken does: answer as before, refuse, or take over what is abandoned."""
     row = await IdempotentAnswer.find_row({"scope": claim.scope})
     if row is None:  # given back this very moment; the caller's next attempt finds it free
         raise IdempotencyInProgressError
     held = IdempotentAnswer.from_row(row)
-    is_over = held.expires_at <= now or (held.status is None and held.claimed_until <= now)
-    if is_over:
+    if held.expires_at <= now or (held.status is None and await _is_abandoned(held, now)):
         # The old claim's id in the condition makes one of several who try succeed.
         taken = await IdempotentAnswer.change(
             {"scope": claim.scope, "claim_id": held.claim_id, "status": held.status},
@@ -230,7 +297,8 @@ async def _meet(claim: Claim, fingerprint: str, now: datetime) -> Claim | Answer
                 "$set": {
                     "fingerprint": fingerprint,
                     "claim_id": claim.claim_id,
-                    "claimed_until": now + CLAIM_FOR,
+                    "holder_id": _life.id,
+                    "claimed_until": now + STANDS_FOR,
                     "expires_at": now + KEPT_FOR,
                     "status": None,
                     "headers": None,
@@ -246,6 +314,16 @@ async def _meet(claim: Claim, fingerprint: str, now: datetime) -> Claim | Answer
     if held.status is None:
         raise IdempotencyInProgressError
     return Answer(held.status, held.headers or {}, held.body or b"", is_replay=True)
+
+
+async def _is_abandoned(held: IdempotentAnswer, now: datetime) -> bool:
+    """Whether nobody works on a claim: this process knows that of its own, and of others' by their silence."""
+    if held.holder_id == _life.id:
+        return held.claim_id not in _life.at_work
+    if held.claimed_until > now:
+        return False
+    holder = await KeyHolder.find_row({"_id": held.holder_id}, {"alive_until": 1})
+    return holder is None or holder["alive_until"] <= now
 
 
 def _digest(secret: bytes, *parts: str | bytes) -> str:

@@ -167,6 +167,7 @@ class TestTwins:
             assert len({answer.content for answer in given}) == 1
             assert sum("idempotent-replayed" not in answer.headers for answer in given) == 1
             assert {(answer.status_code, answer.json()["code"]) for answer in refused} <= {(409, "idempotency_in_progress")}
+            assert {answer.headers["Retry-After"] for answer in refused} <= {"1"}
             last = await client.post(effect.path, json=effect.body, headers=headers)
             assert last.content == given[0].content
             assert await effect.happened(before) == 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,7 +11,8 @@ from beanie import PydanticObjectId
 from models.base import now
 from models.blog.taxonomy import Tag
 from models.database import Database, run_transaction
-from models.idempotency import IdempotentAnswer
+from models.idempotency import IdempotentAnswer, KeyHolder
+from services import idempotency
 from services.idempotency import (
     Answer,
     Claim,
@@ -20,8 +22,16 @@ from services.idempotency import (
     InvalidIdempotencyKeyError,
     KeyedRequest,
 )
+from tests.claims import another_process
 
 SECRET = b"a-secret-for-tests-only"
+
+
+@pytest.fixture(autouse=True)
+def life() -> Iterator[None]:
+    """Some of these tests leave claims behind on which nobody works; they end with the process of the test."""
+    with another_process():
+        yield
 
 
 def make_request(
@@ -142,31 +152,15 @@ class TestRun:
         assert (await run(make_request())).status == 201
         assert len(await Tag.find_rows({})) == 1
 
-    async def test_crash_between_claim_and_commit_leaves_nothing_and_is_retried_after_five_seconds(
-        self, database: Database
-    ) -> None:
-        start = now()
-        claim = await IdempotencyService.claim(make_request(), secret=SECRET, now=start)  # and then the process dies
-        assert isinstance(claim, Claim)
-
-        with pytest.raises(IdempotencyInProgressError):
-            await run(make_request(), now=start + timedelta(seconds=4))
-        assert await Tag.find_rows({}) == []
-
-        answers = await asyncio.gather(
-            *(run(make_request(), now=start + timedelta(seconds=5)) for _ in range(20)), return_exceptions=True
-        )
-        assert len({answer.body for answer in answers if isinstance(answer, Answer)}) == 1
-        assert len(await Tag.find_rows({})) == 1
-
     async def test_slow_request_that_lost_its_claim_undoes_its_effect(self, database: Database) -> None:
         start = now() - timedelta(minutes=2)
 
         async def overtaken() -> Answer:
             answer = await create_tag()
             if not others:
-                # An empty context stands for another process: it has no part in this transaction.
-                others.append(await asyncio.create_task(run(make_request()), context=contextvars.Context()))
+                # An empty context: another process has no part in this transaction.
+                with another_process():
+                    others.append(await asyncio.create_task(run(make_request()), context=contextvars.Context()))
             return answer
 
         others: list[Answer] = []
@@ -208,3 +202,84 @@ class TestRun:
         other = await IdempotencyService.claim(make_request("secret-key", body=b"secret-body"), secret=b"another")
         assert isinstance(other, Claim)
         assert other.scope != row["scope"]
+
+
+class TestAbandoned:
+    """A claim stands while it is worked on; when that is over without a word, the next request takes it."""
+
+    async def test_r11_of_a_process_that_died_is_free_after_three_seconds_and_goes_to_one(self, database: Database) -> None:
+        start = now()
+        with another_process():
+            assert isinstance(await IdempotencyService.claim(make_request(), secret=SECRET, now=start), Claim)
+
+        with pytest.raises(IdempotencyInProgressError):
+            await run(make_request(), now=start + timedelta(seconds=2.9))
+        assert await Tag.find_rows({}) == []
+
+        twins = [run(make_request(), now=start + timedelta(seconds=3)) for _ in range(50)]
+        answers = await asyncio.gather(*twins, return_exceptions=True)
+        assert len({answer.body for answer in answers if isinstance(answer, Answer)}) == 1
+        assert all(isinstance(answer, Answer | IdempotencyInProgressError) for answer in answers)
+        assert len(await Tag.find_rows({})) == 1
+
+    async def test_r11_of_this_process_is_free_at_once_when_it_could_not_be_given_back(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def fail() -> Answer:
+            raise LookupError
+
+        async def lost(claim: Claim) -> None:
+            """The database is away."""
+
+        monkeypatch.setattr(IdempotencyService, "release", lost)
+        with pytest.raises(LookupError):
+            await IdempotencyService.run(make_request(), work=fail, secret=SECRET)
+        assert len(await IdempotentAnswer.find_rows({"status": None})) == 1
+
+        answers = await outcomes(*[make_request()] * 50)
+
+        assert len({answer.body for answer in answers if isinstance(answer, Answer)}) == 1
+        assert len(await Tag.find_rows({})) == 1
+
+    async def test_what_this_process_works_on_stands_however_long_it_takes(self, database: Database) -> None:
+        start = now()
+        assert isinstance(await IdempotencyService.claim(make_request(), secret=SECRET, now=start), Claim)
+
+        with pytest.raises(IdempotencyInProgressError):
+            await run(make_request(), now=start + timedelta(minutes=5))
+
+        assert await Tag.find_rows({}) == []
+
+    async def test_what_another_process_works_on_stands_until_three_seconds_after_its_last_sign_of_life(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(idempotency, "SIGN_OF_LIFE_SECONDS", 0.01)
+        start = now() - timedelta(minutes=1)
+        with another_process():
+            async with IdempotencyService.alive():
+                assert isinstance(await IdempotencyService.claim(make_request(), secret=SECRET, now=start), Claim)
+                for _ in range(500):
+                    if await KeyHolder.find_rows({}):
+                        break
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.05)
+            lives = await KeyHolder.find_rows({})
+        assert len(lives) == 1
+        (answer,) = await IdempotentAnswer.find_rows({})
+        assert lives[0]["_id"] == answer["holder_id"]
+        silent_at = lives[0]["alive_until"]
+        assert timedelta(seconds=2) < silent_at - now() <= timedelta(seconds=3)
+
+        with pytest.raises(IdempotencyInProgressError):
+            await run(make_request(), now=silent_at - timedelta(milliseconds=1))
+        assert (await run(make_request(), now=silent_at)).status == 201
+
+        assert len(await Tag.find_rows({})) == 1
+
+    async def test_nothing_is_said_of_work_that_is_soon_done(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(idempotency, "SIGN_OF_LIFE_SECONDS", 0.2)
+        async with IdempotencyService.alive():
+            await run(make_request())
+            await asyncio.sleep(0.25)
+
+        assert await KeyHolder.find_rows({}) == []

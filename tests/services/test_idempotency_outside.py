@@ -13,6 +13,7 @@ from models.blog.taxonomy import Tag
 from models.database import Database, DuplicateKeyError, Session, run_transaction, start_again
 from models.idempotency import IdempotentAnswer
 from services.idempotency import Answer, Claim, IdempotencyInProgressError, IdempotencyService, KeyedRequest, Operation
+from tests.claims import another_process
 from tests.commands import CommandLog
 
 SECRET = b"a-secret-for-tests-only"
@@ -69,7 +70,8 @@ class TestRunOutside:
         assert len(await Tag.find_rows({})) == 1
 
     async def test_retry_after_a_crash_goes_on_under_the_same_key(self, database: Database) -> None:
-        crashed = await IdempotencyService.claim(REQUEST, secret=SECRET, now=now() - timedelta(seconds=6))
+        with another_process():
+            crashed = await IdempotencyService.claim(REQUEST, secret=SECRET, now=now() - timedelta(seconds=6))
         assert isinstance(crashed, Claim)
         await tag_once(Operation(crashed))  # and then the process dies
 
@@ -81,7 +83,8 @@ class TestRunOutside:
     async def test_twin_that_was_overtaken_is_refused_and_the_other_answer_stays(self, database: Database) -> None:
         async def slow(operation: Operation) -> Answer:
             await IdempotentAnswer.change({"scope": operation.key}, {"$set": {"claimed_until": now() - timedelta(seconds=1)}})
-            others.append(await run())
+            with another_process():
+                others.append(await run())
             return Answer(201, {}, b"mine")
 
         others: list[Answer] = []
@@ -153,7 +156,8 @@ class TestKeep:
     async def test_a_claim_that_was_lost_undoes_the_effect(self, database: Database) -> None:
         async def work(operation: Operation) -> Answer:
             await IdempotentAnswer.change({"scope": operation.key}, {"$set": {"claimed_until": now() - timedelta(seconds=1)}})
-            others.append(await run())
+            with another_process():
+                others.append(await run())
 
             async def place(session: Session) -> None:
                 await Tag(name="mine", slug="mine").store_later(session=session)
