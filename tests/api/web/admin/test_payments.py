@@ -109,3 +109,46 @@ class TestRefund:
         refund = await Refund.find_row({"payment_id": payment.id})
         assert refund is not None
         assert refund["state"] == RefundState.FAILED
+
+
+class TestAuthorised:
+    @pytest.fixture
+    async def authorised(self, gateway: Gateways, settings: Settings) -> Payment:
+        return await charged(gateway, settings, captures_later=True)
+
+    async def test_a_part_is_captured_once_however_often_it_is_pressed(self, manager: Clerk, authorised: Payment) -> None:
+        page = f"/admin/payments/{authorised.id}"
+        fields = {"amount": "20.00", "form_key": "the-key-of-one-form"}
+
+        answers = [await manager.send(f"{page}/capture", **fields) for _ in range(2)]
+
+        assert [answer.status_code for answer in answers] == [303, 303]
+        row = await Payment.find_row({"_id": authorised.id})
+        assert row is not None
+        assert (row["state"], row["captured"], row["refundable"]) == ("captured", 2000, 2000)
+        noted = await AuditEntry.find_rows({"subject": f"payment:{authorised.id}"})
+        assert [(one["action"], one["actor_id"]) for one in noted] == [("payment.capture", manager.user.id)]
+        assert f'action="{page}/capture"' not in await manager.page(page)
+
+    async def test_more_than_was_authorised_is_refused_and_the_amount_stays_in_the_form(
+        self, manager: Clerk, authorised: Payment
+    ) -> None:
+        page = f"/admin/payments/{authorised.id}"
+
+        answer = await manager.send(f"{page}/capture", amount="50.00", form_key="a-key")
+
+        assert answer.status_code == 400
+        assert "At most 49.90 USD can be captured." in answer.text
+        assert 'value="50.00"' in answer.text
+
+    async def test_let_go_nothing_is_taken(self, manager: Clerk, authorised: Payment) -> None:
+        page = f"/admin/payments/{authorised.id}"
+
+        assert (await manager.send(f"{page}/void", form_key="a-key")).status_code == 303
+
+        row = await Payment.find_row({"_id": authorised.id})
+        assert row is not None
+        assert (row["state"], row["captured"]) == ("voided", 0)
+        noted = await AuditEntry.find_rows({"subject": f"payment:{authorised.id}"})
+        assert [(one["action"], one["actor_id"]) for one in noted] == [("payment.void", manager.user.id)]
+        assert (await manager.send(f"{page}/capture", amount="1.00", form_key="another")).status_code == 409
