@@ -1,6 +1,6 @@
 """What every document shares: its id, its times, and the writes that keep `updated_at` true."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, ClassVar, Self
@@ -8,13 +8,15 @@ from typing import Annotated, Any, ClassVar, Self
 import beanie
 from beanie import PydanticObjectId
 from pydantic import AfterValidator, AwareDatetime, Field
-from pymongo import IndexModel, ReturnDocument
+from pymongo import ASCENDING, IndexModel, ReturnDocument
 
 from models import clock, database
 from models.database import Collection, DuplicateKeyError, LateWrite, Session
 
 Update = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 Sort = Sequence[tuple[str, int]]
+
+_IDS = 20_000  # that are looked up at once: a few megabytes
 
 
 def now() -> datetime:
@@ -209,6 +211,20 @@ class AgoraDocument(beanie.Document):
             cursor = cursor.batch_size(limit + 1)
         rows: list[dict[str, Any]] = await cursor.to_list(None)
         return rows
+
+    @classmethod
+    async def walk(cls, fields: Mapping[str, Any] | None = None, *, batch: int) -> AsyncIterator[list[dict[str, Any]]]:
+        """Every row, `batch` at a time in the order of their ids, projected to `fields`.
+
+        Read by their ids, thousands of which are looked up at once: the embedded server sorts all that lies ahead for every page.
+        """
+        ahead: dict[str, Any] = {}
+        while found := await cls.find_rows(ahead, {"_id": 1}, sort=[("_id", ASCENDING)], limit=_IDS):
+            ids = [row["_id"] for row in found]
+            for at in range(0, len(ids), batch):
+                rows = await cls.find_rows({"_id": {"$in": ids[at : at + batch]}}, fields)
+                yield sorted(rows, key=lambda row: row["_id"])
+            ahead = {"_id": {"$gt": ids[-1]}}
 
     @classmethod
     async def count_rows(cls, query: Mapping[str, Any]) -> int:

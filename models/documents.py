@@ -3,7 +3,7 @@
 from models.analytics.dashboards import SavedDashboard
 from models.analytics.events import VisitEvent, VisitorSalt
 from models.analytics.purchases import CustomerDay, CustomerSale, CustomerTotals, CustomerValue, SegmentSnapshot
-from models.analytics.rollups import FactMark, Rollup, RollupGeneration
+from models.analytics.rollups import FactMark, MonthRollup, Rollup, RollupGeneration
 from models.audit import AuditEntry
 from models.base import AgoraDocument
 from models.blog.comments import Comment, CommentBan
@@ -79,6 +79,7 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     LoginRecord,
     LoginSession,
     LoyaltyEntry,
+    MonthRollup,
     Order,
     OrderStatusHistory,
     Payment,

@@ -1,4 +1,5 @@
-"""Rollups: sums per UTC day and quarter-hour that reports read instead of the orders, and what has been counted in them.
+"""Rollups: sums per UTC day and quarter-hour, and per month and day, that reports read instead of the orders; and what has been
+counted in them.
 
 A quarter-hour is what every time zone's offset is a multiple of, so that the days of any zone can be told from them.
 """
@@ -59,6 +60,11 @@ def rollup_id(generation: int, dimension: Dimension, key: str, currency: str, da
     return _derived_id(f"{generation}\n{dimension}\n{currency}\n{day:%Y-%m-%d}\n{key}")
 
 
+def month_id(generation: int, dimension: Dimension, key: str, currency: str, month: datetime) -> PydanticObjectId:
+    """As `rollup_id`, of the month that begins with this midnight."""
+    return _derived_id(f"{generation}\n{dimension}\n{currency}\n{month:%Y-%m}\n{key}")
+
+
 def mark_id(generation: int, key: str) -> PydanticObjectId:
     """The id of the one mark there can be of a fact."""
     return _derived_id(f"{generation}\n{key}")
@@ -100,6 +106,37 @@ class Rollup(AgoraDocument):
                 name="dimension_days",
             ),
         ]
+
+
+class MonthRollup(AgoraDocument):
+    """The same sums of one UTC month, of its thirds and its days: four rows of a thing tell any quarter. Its id is `month_id`.
+
+    Any stretch of its days is a sum of few figures: of thirds, and of five days at most that are added or taken off.
+    """
+
+    generation: int
+    dimension: Dimension
+    key: str = ""
+    currency: str = ""
+    month: UtcDatetime  # the midnight it begins with
+    totals: dict[str, int] = Field(default_factory=dict)  # by metric
+    thirds: dict[str, dict[str, int]] = Field(default_factory=dict)  # by metric, then "1" to "3"
+    days: dict[str, dict[str, int]] = Field(default_factory=dict)  # by metric, then by number of the day, "1" to "31"
+
+    class Settings:
+        name = "analytics_months"
+        indexes = [
+            # Everything of a dimension within a time: what was best. Also what a rebuild deletes, by its first field.
+            IndexModel(
+                [("generation", ASCENDING), ("dimension", ASCENDING), ("currency", ASCENDING), ("month", ASCENDING)],
+                name="dimension_months",
+            ),
+        ]
+
+
+def third_of(day: int) -> int:
+    """Of a month: up to the 10th, up to the 20th, the rest."""
+    return 1 if day <= 10 else 2 if day <= 20 else 3
 
 
 class FactMark(AgoraDocument):

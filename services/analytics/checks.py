@@ -6,9 +6,9 @@ from typing import Any
 
 from beanie import PydanticObjectId
 
-from models.analytics.rollups import FactMark, GenerationState, Rollup, RollupGeneration, mark_id
+from models.analytics.rollups import FactMark, GenerationState, MonthRollup, Rollup, RollupGeneration, mark_id
 from services.analytics.consumer import ROLLUP_CONSUMER
-from services.analytics.counting import Moved, add_up, moved_by
+from services.analytics.counting import add_up, moved_by
 from services.analytics.rebuilding import read_facts
 from services.drift import Drift
 from services.events import EventService
@@ -18,15 +18,18 @@ READ = 500  # rows at a time
 
 @dataclass(slots=True)
 class _Sum:
-    """A day's sums, and where in the day they lie: each amount times the number of its quarter-hour."""
+    """A row's sums, and where in its time they lie: each amount times the number of its quarter-hour, day or third."""
 
     totals: dict[str, int] = field(default_factory=dict)
     places: dict[str, int] = field(default_factory=dict)
 
-    def add(self, totals: Mapping[str, int], quarters: Mapping[str, Mapping[str, int]]) -> None:
-        add_up(self.totals, totals)
-        for quarter, metrics in quarters.items():
+    def add(self, row: Mapping[str, Any]) -> None:
+        add_up(self.totals, row["totals"])
+        for quarter, metrics in row.get("quarters", {}).items():
             add_up(self.places, {name: amount * int(quarter) for name, amount in metrics.items()})
+        for parts in ("days", "thirds"):
+            for name, amounts in row.get(parts, {}).items():
+                add_up(self.places, {f"{parts}.{name}": sum(amount * int(number) for number, amount in amounts.items())})
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {amount}" for name, amount in sorted(self.totals.items()) if amount) or "nothing"
@@ -56,10 +59,10 @@ async def rollup_drift() -> AsyncIterator[Drift]:
 
 async def _differences() -> AsyncIterator[Drift]:
     ready = {"state": GenerationState.READY.value}
-    rows = await RollupGeneration.find_rows(ready, {"number": 1}, sort=[("number", -1)], limit=1)
-    if not rows:  # nothing was ever counted: no worker has run yet
+    newest = await RollupGeneration.find_rows(ready, {"number": 1}, sort=[("number", -1)], limit=1)
+    if not newest:  # nothing was ever counted: no worker has run yet
         return
-    number = rows[0]["number"]
+    number = newest[0]["number"]
     is_behind = await EventService.is_behind(ROLLUP_CONSUMER)
     counted: dict[PydanticObjectId, _Sum] = {}
     places: dict[PydanticObjectId, str] = {}
@@ -67,40 +70,32 @@ async def _differences() -> AsyncIterator[Drift]:
         marks = {mark_id(number, fact.key): fact for fact in facts}
         known = {row["_id"] for row in await FactMark.find_rows({"_id": {"$in": list(marks)}}, {"_id": 1})}
         for id, moved in moved_by((number, fact) for id, fact in marks.items() if id in known).items():
-            counted.setdefault(id, _Sum()).add(moved.totals, moved.quarters)
-            places[id] = _place(moved)
+            counted.setdefault(id, _Sum()).add(moved.sums)
+            places[id] = _place(moved.fields)
         if not is_behind:
             for id, fact in marks.items():
                 if id not in known:
                     yield Drift(FactMark.get_collection_name(), id, fact.key, None, "to be counted", is_derived=False)
-    async for row in _stored(number):
-        stored, wanted = _Sum(), counted.pop(row["_id"], _Sum())
-        stored.add(row["totals"], row["quarters"])
-        if stored.differs_from(wanted):
-            yield _drift(row["_id"], _place(Moved(**{name: row[name] for name in _PLACE})), stored, wanted)
+    for document in (Rollup, MonthRollup):
+        async for rows in document.walk(batch=READ):
+            for row in rows:
+                if row["generation"] == number:
+                    stored, wanted = _Sum(), counted.pop(row["_id"], _Sum())
+                    stored.add(row)
+                    if stored.differs_from(wanted):
+                        yield _drift(row["_id"], _place(row), stored, wanted)
     for id, wanted in counted.items():
         if wanted.differs_from(_Sum()):
             yield _drift(id, places[id], _Sum(), wanted)
 
 
-_PLACE = ("generation", "dimension", "key", "currency", "day")
-
-
-async def _stored(number: int) -> AsyncIterator[dict[str, Any]]:
-    after: dict[str, Any] = {}
-    while rows := await Rollup.find_rows(after, sort=[("_id", 1)], limit=READ):
-        for row in rows:
-            if row["generation"] == number:
-                yield row
-        after = {"_id": {"$gt": rows[-1]["_id"]}}
-
-
-def _place(row: Moved) -> str:
-    return " ".join(part for part in (row.dimension, row.key, row.currency, f"{row.day:%Y-%m-%d}") if part)
+def _place(row: Mapping[str, Any]) -> str:
+    time = f"{row['day']:%Y-%m-%d}" if "day" in row else f"{row['month']:%Y-%m}"
+    return " ".join(part for part in (row["dimension"], row["key"], row["currency"], time) if part)
 
 
 def _drift(id: PydanticObjectId, place: str, stored: _Sum, wanted: _Sum) -> Drift:
     told, meant = str(stored), str(wanted)
     if told == meant:
-        meant = f"{meant}, at other times of the day"
+        meant = f"{meant}, at other times"
     return Drift(Rollup.get_collection_name(), id, place, told, meant, is_derived=False)

@@ -28,7 +28,7 @@ async def _count(event: Event) -> None:
         return  # its payment tells the same
     order_id = await _order_of(event)
     if order_id is not None:
-        async for facts in read_facts({"_id": order_id}):
+        async for facts in read_facts(order_id):
             await count_facts(facts)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from beanie import PydanticObjectId
 
@@ -11,10 +12,13 @@ from models.analytics.rollups import (
     Dimension,
     FactMark,
     GenerationState,
+    MonthRollup,
     Rollup,
     RollupGeneration,
     mark_id,
+    month_id,
     rollup_id,
+    third_of,
 )
 from models.base import now as present
 from models.database import DuplicateKeyError, Session, run_transaction, start_again
@@ -47,17 +51,38 @@ class Fact:
         return not any(entry.currency for entry in self.entries)
 
 
+RollupRow = type[Rollup] | type[MonthRollup]
+
+
 @dataclass(slots=True)
 class Moved:
     """What facts add to one row."""
 
+    document: RollupRow
     generation: int
     dimension: Dimension
     key: str
     currency: str
-    day: datetime
+    begins_at: datetime
     totals: dict[str, int] = field(default_factory=dict)
-    quarters: dict[str, dict[str, int]] = field(default_factory=dict)
+    parts: dict[str, dict[str, int]] = field(default_factory=dict)  # of a day by quarter-hour, of a month by metric and day
+
+    @property
+    def sums(self) -> dict[str, Any]:
+        """The fields of its row that hold sums."""
+        if self.document is Rollup:
+            return {"totals": self.totals, "quarters": self.parts}
+        thirds: dict[str, dict[str, int]] = {}
+        for name, days in self.parts.items():
+            for number, amount in days.items():
+                add_up(thirds.setdefault(name, {}), {str(third_of(int(number))): amount})
+        return {"totals": self.totals, "thirds": thirds, "days": self.parts}
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """All fields of its row."""
+        place = {"generation": self.generation, "dimension": self.dimension, "key": self.key, "currency": self.currency}
+        return {**place, "day" if self.document is Rollup else "month": self.begins_at, **self.sums}
 
 
 async def count_facts(facts: Iterable[Fact], *, generation: int | None = None) -> int:
@@ -95,15 +120,20 @@ def moved_by(facts: Iterable[tuple[int, Fact]]) -> dict[PydanticObjectId, Moved]
     for generation, fact in facts:
         at = fact.at.astimezone(UTC)
         day = at.replace(hour=0, minute=0, second=0, microsecond=0)
+        month, number = day.replace(day=1), str(day.day)
         quarter = str((at - day) // QUARTER)
         for entry in fact.entries:
             metrics = {name: amount for name, amount in entry.metrics.items() if amount}
             if not metrics:
                 continue
-            id = rollup_id(generation, entry.dimension, entry.key, entry.currency, day)
-            row = rows.setdefault(id, Moved(generation, entry.dimension, entry.key, entry.currency, day))
-            add_up(row.totals, metrics)
-            add_up(row.quarters.setdefault(quarter, {}), metrics)
+            place = (generation, entry.dimension, entry.key, entry.currency)
+            of_day = rows.setdefault(rollup_id(*place, day), Moved(Rollup, *place, day))
+            add_up(of_day.totals, metrics)
+            add_up(of_day.parts.setdefault(quarter, {}), metrics)
+            of_month = rows.setdefault(month_id(*place, month), Moved(MonthRollup, *place, month))
+            add_up(of_month.totals, metrics)
+            for name, amount in metrics.items():
+                add_up(of_month.parts.setdefault(name, {}), {number: amount})
     return rows
 
 
@@ -127,25 +157,25 @@ async def _move_rows(rows: Mapping[PydanticObjectId, Moved], session: Session) -
 
     No upserts: two at once for one row differ between the servers, while an insert that comes second is refused by both.
     """
-    if not rows:
-        return
-    found = await Rollup.find_rows({"_id": {"$in": list(rows)}}, {"_id": 1}, session=session)
-    known = {row["_id"] for row in found}
+    known: set[PydanticObjectId] = set()
+    for document in (Rollup, MonthRollup):
+        ids = [id for id, row in rows.items() if row.document is document]
+        if ids:
+            known |= {row["_id"] for row in await document.find_rows({"_id": {"$in": ids}}, {"_id": 1}, session=session)}
     for id, row in sorted(rows.items()):
         if id not in known:
-            place = {"dimension": row.dimension, "key": row.key, "currency": row.currency, "day": row.day}
-            rollup = Rollup(id=id, generation=row.generation, totals=row.totals, quarters=row.quarters, **place)
-            await rollup.store_later(session=session, refused=_overtaken)
+            await row.document(id=id, **row.fields).store_later(session=session, refused=_overtaken)
         else:
             unmet = start_again("a rebuild deleted the rollup meanwhile")
-            await Rollup.change_later({"_id": id}, {"$inc": _increments(row)}, session=session, unmet=unmet)
+            await row.document.change_later({"_id": id}, {"$inc": _paths(row.sums)}, session=session, unmet=unmet)
 
 
-def _increments(row: Moved) -> dict[str, int]:
-    moved = {f"totals.{name}": amount for name, amount in row.totals.items()}
-    for quarter, metrics in row.quarters.items():
-        moved |= {f"quarters.{quarter}.{name}": amount for name, amount in metrics.items()}
-    return moved
+def _paths(sums: Mapping[str, Any], above: str = "") -> dict[str, int]:
+    """Nested sums by the paths to them."""
+    paths: dict[str, int] = {}
+    for name, amount in sums.items():
+        paths |= _paths(amount, f"{above}{name}.") if isinstance(amount, dict) else {f"{above}{name}": amount}
+    return paths
 
 
 def _overtaken(error: DuplicateKeyError) -> Exception:

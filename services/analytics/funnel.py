@@ -1,10 +1,11 @@
 """The way to an order: how many looked, filled a cart, went to the checkout and paid, and what became of carts left alone."""
 
+from collections.abc import Mapping
+
 from models.analytics.reports import CartReport, FunnelReport, FunnelStage
 from models.analytics.rollups import Dimension
 from services.analytics.figures import rate, window_of, window_or_none
-from services.analytics.periods import Period
-from services.analytics.rollups import RollupService
+from services.analytics.rollups import RollupService, Sums
 from services.analytics.scopes import ReportScope
 from services.ecommerce.abandonment import AbandonmentService
 from services.heavy import heavy_work
@@ -19,11 +20,12 @@ class FunnelService:
         """The four steps in their order, all zero when nobody came. Raises PermissionDeniedError."""
         viewer.require(Permission.VIEW_REPORTS)
         earlier = scope.previous
+        found = await RollupService.by_key_within(Dimension.STAGE, bounds=scope.bounds)
         return FunnelReport(
             window=window_of(scope.period),
-            stages=await _stages(scope.period),
+            stages=_stages(found[-1]),
             previous_window=window_or_none(earlier),
-            previous=None if earlier is None else await _stages(earlier),
+            previous=None if earlier is None else _stages(found[0]),
         )
 
     @staticmethod
@@ -39,8 +41,8 @@ class FunnelService:
         return CartReport(window=windows[0], current=found[0], previous=found[1] if len(found) > 1 else None)
 
 
-async def _stages(period: Period) -> list[FunnelStage]:
-    counts = [(await RollupService.totals(Dimension.STAGE, key=stage, period=period)).get("visitors", 0) for stage in STAGES]
+def _stages(found: Mapping[str, Sums]) -> list[FunnelStage]:
+    counts = [found.get(stage, {}).get("visitors", 0) for stage in STAGES]
     return [
         FunnelStage(
             stage=stage,

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from models.analytics.rollups import PERMANENT, FactMark, GenerationState, Rollup, RollupGeneration
+from beanie import PydanticObjectId
+
+from models.analytics.rollups import PERMANENT, FactMark, GenerationState, MonthRollup, Rollup, RollupGeneration
 from models.base import now as present
 from models.database import DuplicateKeyError, Session, run_transaction, start_again
 from models.ecommerce.orders import Order
@@ -61,14 +63,13 @@ def facts_of_books(
     ]
 
 
-async def read_facts(query: Mapping[str, Any] | None = None) -> AsyncIterator[list[Fact]]:
-    """The facts of all orders, or of those that meet the query on their id, by the orders' ids. Four commands for a batch."""
-    after: Mapping[str, Any] = query or {}
-    while orders := await Order.find_rows(after, ORDER_FIELDS, sort=[("_id", 1)], limit=BATCH):
+async def read_facts(order_id: PydanticObjectId | None = None) -> AsyncIterator[list[Fact]]:
+    """The facts of all orders by the orders' ids, or of one order. Four commands for a batch."""
+    if order_id is not None:
+        yield await facts_of_orders(await Order.find_rows({"_id": order_id}, ORDER_FIELDS))
+        return
+    async for orders in Order.walk(ORDER_FIELDS, batch=BATCH):
         yield await facts_of_orders(orders)
-        if query is not None:
-            return
-        after = {"_id": {"$gt": orders[-1]["_id"]}}
 
 
 async def rebuild(*, pause: timedelta) -> int:
@@ -107,7 +108,7 @@ async def _open(session: Session) -> int:
 
 async def _delete_before(number: int) -> None:
     """Delete what older generations left, some at a time; what was killed before it came to that is deleted by the next."""
-    for document in (Rollup, FactMark):
+    for document in (Rollup, MonthRollup, FactMark):
         old = {"generation": {"$gt": PERMANENT, "$lt": number}}
         while rows := await document.find_rows(old, {"_id": 1}, limit=DELETED):
             await document.collection().delete_many({"_id": {"$in": [row["_id"] for row in rows]}})

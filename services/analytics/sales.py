@@ -28,11 +28,10 @@ from models.ecommerce.catalog import Product
 from models.ecommerce.coupons import Coupon
 from models.money import Money
 from services.analytics.figures import change_of, line_fields, sales_fields, sales_figures, window_of, window_or_none
-from services.analytics.periods import Period
 from services.analytics.rollups import RollupService
 from services.analytics.scopes import ReportScope
 from services.ecommerce.catalog.reference import get_reference
-from services.heavy import heavy_work
+from services.heavy import rollup_reads
 from services.users.permissions import Permission, Viewer
 
 MAX_ROWS = 100
@@ -52,9 +51,9 @@ class SalesReportService:
     async def get_sales_report(scope: ReportScope, *, viewer: Viewer) -> SalesReport:
         """What was sold in the period, all zero when nothing was. Raises PermissionDeniedError."""
         viewer.require(Permission.VIEW_REPORTS)
-        figures = sales_figures(await _totals(scope.period, scope.currency), scope.currency)
-        earlier = scope.previous
-        previous = None if earlier is None else sales_figures(await _totals(earlier, scope.currency), scope.currency)
+        sums = await RollupService.sums(Dimension.TOTAL, currency=scope.currency, bounds=scope.bounds)
+        earlier, figures = scope.previous, sales_figures(sums[-1], scope.currency)
+        previous = None if earlier is None else sales_figures(sums[0], scope.currency)
         return SalesReport(
             window=window_of(scope.period),
             currency=scope.currency,
@@ -69,13 +68,21 @@ class SalesReportService:
         """What was sold in each bucket of the period, in order and without gaps. Raises PermissionDeniedError."""
         viewer.require(Permission.VIEW_REPORTS)
         earlier = scope.previous
+        before = [] if earlier is None else earlier.buckets(scope.granularity)
+        buckets = [*before, *scope.period.buckets(scope.granularity)]
+        bounds = [buckets[0].start, *(bucket.end for bucket in buckets)]
+        sums = await RollupService.sums(Dimension.TOTAL, currency=scope.currency, bounds=bounds)
+        points = [
+            RevenuePoint(starts_at=bucket.start, ends_at=bucket.end, label=bucket.label, **sales_fields(totals, scope.currency))
+            for bucket, totals in zip(buckets, sums, strict=True)
+        ]
         return RevenueSeries(
             window=window_of(scope.period),
             currency=scope.currency,
             granularity=scope.granularity,
-            points=await _points(scope.period, scope),
+            points=points[len(before) :],
             previous_window=window_or_none(earlier),
-            previous=None if earlier is None else await _points(earlier, scope),
+            previous=None if earlier is None else points[: len(before)],
         )
 
     @staticmethod
@@ -156,29 +163,15 @@ class SalesReportService:
         Raises PermissionDeniedError and OverloadedError.
         """
         viewer.require(Permission.VIEW_REPORTS)
-        async with heavy_work():
+        async with rollup_reads():
             found = await RollupService.by_key(Dimension.SOURCE, currency=scope.currency, period=scope.period)
         rows = [SourceSales(source=key, **sales_fields(totals, scope.currency)) for key, totals in found.items()]
         rows = sorted(rows, key=lambda row: (-row.total.amount, row.source))[:limit]
         return SourceReport(window=window_of(scope.period), currency=scope.currency, rows=rows)
 
 
-async def _totals(period: Period, currency: str) -> dict[str, int]:
-    return await RollupService.totals(Dimension.TOTAL, currency=currency, period=period)
-
-
-async def _points(period: Period, scope: ReportScope) -> list[RevenuePoint]:
-    """One for each bucket of the period, in order."""
-    sums = await RollupService.series(Dimension.TOTAL, currency=scope.currency, period=period, granularity=scope.granularity)
-    return [
-        RevenuePoint(starts_at=bucket.start, ends_at=bucket.end, label=bucket.label, **sales_fields(totals, scope.currency))
-        for bucket, totals in zip(period.buckets(scope.granularity), sums, strict=True)
-    ]
-
-
 async def _top(dimension: Dimension, scope: ReportScope, *, metric: str, limit: int) -> list[tuple[str, dict[str, int]]]:
-    """Of a dimension with many keys: a row per key and day is read in the database, so few at a time."""
-    async with heavy_work():
+    async with rollup_reads():
         return await RollupService.top(dimension, currency=scope.currency, period=scope.period, metric=metric, limit=limit)
 
 

@@ -44,6 +44,12 @@ class ReportScope:
         """The period to compare with; None when nothing is to be compared."""
         return self.period.previous() if self.is_compared else None
 
+    @property
+    def bounds(self) -> list[datetime]:
+        """The instants at which the period before (if there is one), the period, and what follows begin."""
+        periods = [self.period] if self.previous is None else [self.previous, self.period]
+        return [periods[0].bounds[0], *(period.bounds[1] for period in periods)]
+
     @classmethod
     def of(
         cls,

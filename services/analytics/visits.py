@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from models.analytics.rollups import Dimension
+from models.analytics.rollups import METRICS, Dimension
 from models.analytics.visits import SearchReport, TrafficFigures, TrafficPoint, TrafficReport, VisitSource, VisitSourceReport
 from services.analytics.figures import window_of, window_or_none
 from services.analytics.rollups import RollupService
 from services.analytics.scopes import ReportScope
 from services.analytics.traffic import TrafficService
-from services.heavy import heavy_work
+from services.heavy import rollup_reads
 from services.users.permissions import Permission, Viewer
 
 
@@ -18,13 +18,15 @@ class VisitReportService:
         """What was looked at in the period, in all and in each of its buckets. Raises PermissionDeniedError."""
         viewer.require(Permission.VIEW_REPORTS)
         earlier = scope.previous
-        previous = None if earlier is None else await RollupService.totals(Dimension.TRAFFIC, period=earlier)
-        series = await RollupService.series(Dimension.TRAFFIC, period=scope.period, granularity=scope.granularity)
         buckets = scope.period.buckets(scope.granularity)
+        bounds = [*scope.bounds[:-1], *(bucket.end for bucket in buckets)]
+        series = await RollupService.sums(Dimension.TRAFFIC, bounds=bounds)
+        previous = None if earlier is None else series.pop(0)
+        figures = {name: sum(sums[name] for sums in series) for name in METRICS[Dimension.TRAFFIC]}
         return TrafficReport(
             window=window_of(scope.period),
             granularity=scope.granularity,
-            figures=TrafficFigures(**_counts(await RollupService.totals(Dimension.TRAFFIC, period=scope.period))),
+            figures=TrafficFigures(**_counts(figures)),
             points=[
                 TrafficPoint(starts_at=bucket.start, ends_at=bucket.end, label=bucket.label, **_counts(sums))
                 for bucket, sums in zip(buckets, series, strict=True)
@@ -37,7 +39,7 @@ class VisitReportService:
     async def list_visit_sources(scope: ReportScope, *, viewer: Viewer, limit: int = 20) -> VisitSourceReport:
         """The sites and campaigns that visitors came from. Raises PermissionDeniedError and OverloadedError."""
         viewer.require(Permission.VIEW_REPORTS)
-        async with heavy_work():
+        async with rollup_reads():
             found = await RollupService.top(Dimension.SOURCE, period=scope.period, metric="visits", limit=limit)
         rows = [VisitSource(source=source, visits_count=sums["visits"]) for source, sums in found]
         return VisitSourceReport(window=window_of(scope.period), rows=rows)
@@ -46,7 +48,7 @@ class VisitReportService:
     async def list_searched_terms(scope: ReportScope, *, viewer: Viewer, limit: int = 20) -> SearchReport:
         """What visitors searched for. Raises PermissionDeniedError and OverloadedError."""
         viewer.require(Permission.VIEW_REPORTS)
-        async with heavy_work():
+        async with rollup_reads():
             rows = await TrafficService.list_searches(period=scope.period, limit=limit)
         return SearchReport(window=window_of(scope.period), rows=rows)
 

@@ -89,7 +89,7 @@ class TestGetSalesReport:
 
         assert {answer.status_code for answer in answers} == {200}
         assert len({answer.content for answer in answers}) == 1
-        looked = [command for command in sent.sent if "analytics_rollups" in command]
+        looked = [command for command in sent.sent if command == "aggregate analytics_months"]
         assert len(looked) == 1, sent.sent
 
 

@@ -69,10 +69,10 @@ class TestGetFunnel:
                 scope_of("2026-11-01", "2026-12-01"), viewer=viewer_of(await create_user(role=Role.VENDOR))
             )
 
-    async def test_costs_a_command_a_stage(self, database: Database, commands: CommandLog) -> None:
+    async def test_costs_two_commands_also_compared(self, database: Database, commands: CommandLog) -> None:
         with commands.counting() as sent:
-            await FunnelService.get_funnel(scope_of("2026-11-01", "2026-12-01"), viewer=SYSTEM)
-        assert len(sent) == 4, sent.sent
+            await FunnelService.get_funnel(scope_of("2026-11-01", "2026-12-01", compared=True), viewer=SYSTEM)
+        assert len(sent) == 2, sent.sent
 
 
 class TestGetCartReport:

@@ -13,7 +13,15 @@ from zoneinfo import ZoneInfo
 import pytest
 from beanie import PydanticObjectId
 
-from models.analytics.rollups import PERMANENT, Dimension, FactMark, GenerationState, Rollup, RollupGeneration
+from models.analytics.rollups import (
+    PERMANENT,
+    Dimension,
+    FactMark,
+    GenerationState,
+    MonthRollup,
+    Rollup,
+    RollupGeneration,
+)
 from models.database import Database, Session, run_transaction
 from models.ecommerce.coupons import Coupon
 from models.ecommerce.orders import Order, OrderStatus
@@ -49,14 +57,20 @@ async def rebuilt() -> int:
     return await RollupService.rebuild(pause=NO_PAUSE)
 
 
-async def books() -> dict[tuple[str, str, str, datetime], tuple[dict[str, int], dict[str, dict[str, int]]]]:
-    """What the generation that is read holds."""
+async def books() -> dict[tuple[str, str, str, str], list[dict[str, Any]]]:
+    """What the generation that is read holds of days and of months."""
     rows = await RollupGeneration.find_rows({"state": GenerationState.READY.value}, sort=[("number", -1)])
     newest = rows[0]["number"] if rows else None
+    days = await Rollup.find_rows({"generation": newest})
+    months = await MonthRollup.find_rows({"generation": newest})
     return {
-        (row["dimension"], row["key"], row["currency"], row["day"]): (row["totals"], row["quarters"])
-        for row in await Rollup.find_rows({"generation": newest})
+        **{_place(row, f"{row['day']:%Y-%m-%d}"): [row["totals"], row["quarters"]] for row in days},
+        **{_place(row, f"{row['month']:%Y-%m}"): [row["totals"], row["thirds"], row["days"]] for row in months},
     }
+
+
+def _place(row: dict[str, Any], time: str) -> tuple[str, str, str, str]:
+    return row["dimension"], row["key"], row["currency"], time
 
 
 async def drift() -> list[str]:
@@ -358,10 +372,8 @@ class TestRebuild:
 
         assert await rebuilt() == count
         assert await books() == before
-        numbers = {row["generation"] for row in await Rollup.find_rows({})} | {
-            row["generation"] for row in await FactMark.find_rows({})
-        }
-        assert numbers == {PERMANENT, 2}
+        for document in (Rollup, MonthRollup, FactMark):
+            assert {row["generation"] for row in await document.find_rows({})} == {PERMANENT, 2}
         generations = await RollupGeneration.find_rows({}, sort=[("number", 1)])
         assert [(row["number"], row["state"], row["facts"]) for row in generations] == [
             (1, "dropped", count),
@@ -419,14 +431,19 @@ class TestDrift:
         await Rollup.collection().update_one({"dimension": "total"}, {"$inc": {"totals.total": 5}})
         await Rollup.collection().update_one({"dimension": "source"}, {"$set": {"quarters": {"42": {"orders": 1}}}})
         await Rollup.collection().delete_one({"dimension": "product"})
+        of_month = {"dimension": "category"}
+        await MonthRollup.collection().update_one(of_month, {"$set": {"thirds.orders": {"2": 1}}})
+        await MonthRollup.collection().delete_one({"dimension": "product"})
         ghost = Rollup(generation=1, dimension=Dimension.PRODUCT, key="ghost", currency="USD", day=day, totals={"orders": 1})
         await ghost.store()
 
         sold = "gross 1000, orders 1, total 1000, units 1"
         assert sorted(await drift()) == [
+            f"category USD 2026-11: {sold} / {sold}, at other times",
             f"product {product.id} USD 2026-11-01: nothing / {sold}",
+            f"product {product.id} USD 2026-11: nothing / {sold}",
             "product ghost USD 2026-11-01: orders 1 / nothing",
-            f"source shop USD 2026-11-01: {sold} / {sold}, at other times of the day",
+            f"source shop USD 2026-11-01: {sold} / {sold}, at other times",
             f"total USD 2026-11-01: gross 1000, orders 1, total 1005, units 1 / {sold}",
         ]
         assert order.totals.total == usd(1000)

@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import settings as chances
 from hypothesis import strategies as st
 
-from models.analytics.rollups import METRICS, PERMANENT, Dimension, FactMark, GenerationState, Rollup, RollupGeneration
+from models.analytics.rollups import (
+    METRICS,
+    PERMANENT,
+    Dimension,
+    FactMark,
+    GenerationState,
+    MonthRollup,
+    Rollup,
+    RollupGeneration,
+)
 from models.database import Database, Session, run_transaction
 from services.analytics import counting
 from services.analytics.periods import Granularity, InvalidPeriodError, Period
@@ -59,6 +68,19 @@ class TestApply:
         expected = ("USD", "2026-11-01", {"orders": 3, "total": 123}, quarters)
         assert await books() == [("product", "p1", *expected), ("total", "", *expected)]
 
+    async def test_moves_the_month_its_third_and_its_day(self, database: Database) -> None:
+        await RollupService.apply([sale(1, "2026-11-30T23:59:59.999"), sale(2, "2026-11-10T10:00", total=20)])
+        await RollupService.apply([sale(3, "2026-11-21T00:00", total=3), sale(4, "2026-12-01T00:00", total=4000)])
+
+        rows = await MonthRollup.find_rows({"dimension": "product"}, sort=[("month", 1)])
+        assert [f"{row['month']:%Y-%m-%d}" for row in rows] == ["2026-11-01", "2026-12-01"]
+        assert {name: rows[0][name] for name in ("totals", "thirds", "days")} == {
+            "totals": {"orders": 3, "total": 123},
+            "thirds": {"orders": {"1": 1, "3": 2}, "total": {"1": 20, "3": 103}},
+            "days": {"orders": {"30": 1, "10": 1, "21": 1}, "total": {"30": 100, "10": 20, "21": 3}},
+        }
+        assert rows[1]["days"] == {"orders": {"1": 1}, "total": {"1": 4000}}
+
     async def test_adds_to_what_is_there(self, database: Database) -> None:
         await RollupService.apply([sale(1, "2026-11-01T23:59")])
         await RollupService.apply([sale(2, "2026-11-01T23:59"), sale(3, "2026-11-01T00:00")])
@@ -82,12 +104,12 @@ class TestApply:
 
         assert len(sent) == 0
 
-    async def test_sends_five_commands_however_many_facts(self, database: Database, commands: CommandLog) -> None:
+    async def test_sends_six_commands_however_many_facts(self, database: Database, commands: CommandLog) -> None:
         await RollupService.apply([sale(0, "2026-11-01T10:00")])
         with commands.counting() as sent:
             await RollupService.apply([sale(number, "2026-11-01T10:00") for number in range(50)])
 
-        assert [name.split()[0] for name in sent.sent] == ["find", "find", "find", "bulkWrite", "commitTransaction"]
+        assert [name.split()[0] for name in sent.sent] == [*["find"] * 4, "bulkWrite", "commitTransaction"]
 
     async def test_joins_the_callers_transaction(self, database: Database) -> None:
         class ThinksBetterOfItError(Exception):
@@ -160,14 +182,16 @@ class TestTotals:
         assert await total(day, "orders", Dimension.PRODUCT, "p2") == 1
         assert await total(day, "orders", Dimension.PRODUCT, "p3") == 0
 
-    @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
-    async def test_takes_two_commands_that_an_index_serves(self, database: Database, commands: CommandLog, zone: str) -> None:
+    @pytest.mark.parametrize(("zone", "read"), [("UTC", [(4, "months")]), ("Asia/Kathmandu", [(4, "months"), (2, "rollups")])])
+    async def test_reads_a_row_per_month_and_per_day_that_is_cut_by_their_ids(
+        self, database: Database, commands: CommandLog, zone: str, read: list[tuple[int, str]]
+    ) -> None:
         await RollupService.apply([sale(1, "2026-11-01T10:00")])
         with commands.counting() as sent:
-            await total(days("2026-08-01", "2026-11-02", zone))
+            await total(days("2026-08-10", "2026-11-10", zone))
 
-        assert len(sent) == 2
-        assert list(sent.reads[1].filter) == ["generation", "dimension", "key", "currency", "day"]
+        asked = [(len(one.filter["_id"]["$in"]), one.collection.removeprefix("analytics_")) for one in sent.reads[1:]]
+        assert asked == read
         assert (sent.reads[0].filter, sent.reads[0].sort) == ({"state": "ready"}, [("number", -1)])
 
 
@@ -227,18 +251,27 @@ class TestTop:
         assert await RollupService.top(Dimension.PRODUCT, currency="USD", period=period, metric="total", limit=5) == []
         assert await RollupService.top(Dimension.SEARCH, period=period, metric="searches", limit=5) == []
 
-    @pytest.mark.parametrize(("zone", "count"), [("UTC", 2), ("Europe/Berlin", 3)])
-    async def test_takes_two_commands_or_three(self, database: Database, commands: CommandLog, zone: str, count: int) -> None:
-        await RollupService.apply([sale(1, "2026-11-01T10:00")])
-        period = days("2026-08-01", "2026-11-02", zone)
+    @pytest.mark.parametrize(("zone", "months", "cut"), [("UTC", 4, 0), ("Europe/Berlin", 3, 1)])
+    async def test_finds_the_best_in_one_pipeline_and_reads_them_alone(
+        self, database: Database, commands: CommandLog, zone: str, months: int, cut: int
+    ) -> None:
+        await RollupService.apply([sale(n, "2026-11-01T10:00", product=f"p{n}") for n in range(9)])
+        period = days("2026-08-20", "2026-11-02", zone)
         with commands.counting() as sent:
             await RollupService.top(Dimension.PRODUCT, currency="USD", period=period, metric="total", limit=5)
 
-        assert len(sent) == count
-        assert all(list(read.filter) == ["generation", "dimension", "currency", "day"] for read in sent.reads[1:])
+        _, best, *edges, rows = sent.reads[: 3 + cut]
+        assert list(best.filter) == ["generation", "dimension", "currency", "month"]
+        assert [list(read.filter) for read in edges] == [["generation", "dimension", "currency", "day"]] * cut
+        assert len(rows.filter["_id"]["$in"]) == 5 * months
+        assert len(sent) == 3 + cut
 
 
-Moment = st.integers(0, 12 * 96 - 1).map(lambda quarter: FIRST + quarter * timedelta(minutes=15, milliseconds=0))
+# The days about FIRST, a few of them by their quarters, and months on both sides of them.
+Moment = st.one_of(
+    st.integers(0, 12 * 96 - 1).map(lambda quarter: FIRST + quarter * timedelta(minutes=15)),
+    st.integers(-60, 60).map(lambda day: FIRST + timedelta(days=day)),
+)
 Facts = st.lists(
     st.builds(
         lambda at, late, amount, product: (at + timedelta(milliseconds=late), amount, product),
@@ -257,11 +290,15 @@ def summed(facts: Iterable[Fact], start: datetime, end: datetime) -> int:
 
 class TestProperty:
     @chances(max_examples=rounds(8, 200))
-    @given(histories=st.lists(Facts, min_size=1, max_size=1), offset=st.integers(0, 9), length=st.integers(1, 10))
+    @given(
+        histories=st.lists(Facts, min_size=1, max_size=1),
+        offset=st.one_of(st.integers(0, 9), st.integers(-50, 20)),
+        length=st.one_of(st.integers(1, 10), st.integers(1, 100)),
+    )
     async def test_sums_of_any_zone_are_those_of_plain_python(
         self, database: Database, histories: Sequence[list[tuple[datetime, int, str]]], offset: int, length: int
     ) -> None:
-        for document in (Rollup, FactMark, RollupGeneration):
+        for document in (Rollup, MonthRollup, FactMark, RollupGeneration):
             await document.collection().delete_many({})
         facts = [sale(number, at, total=amount, product=product) for number, (at, amount, product) in enumerate(histories[0])]
         for at in range(0, len(facts), 7):
@@ -272,7 +309,7 @@ class TestProperty:
             period = Period(first, first + timedelta(days=length), ZoneInfo(zone))
             start, end = period.bounds
             assert await total(period) == summed(facts, start, end)
-            for granularity in Granularity:
+            for granularity in Granularity if length <= 14 else (Granularity.DAY, Granularity.MONTH):
                 series = await RollupService.series(Dimension.TOTAL, currency="USD", period=period, granularity=granularity)
                 buckets = period.buckets(granularity)
                 assert [sums["total"] for sums in series] == [summed(facts, one.start, one.end) for one in buckets]
@@ -283,3 +320,7 @@ class TestProperty:
             ranked = sorted(((-amount, key) for key, amount in by_product.items() if amount > 0))
             top = await RollupService.top(Dimension.PRODUCT, currency="USD", period=period, metric="total", limit=2)
             assert [(key, sums["total"]) for key, sums in top] == [(key, -amount) for amount, key in ranked[:2]]
+            found = await RollupService.by_key(Dimension.PRODUCT, currency="USD", period=period)
+            assert {key: sums["total"] for key, sums in found.items() if sums["total"]} == {
+                k: n for k, n in by_product.items() if n
+            }

@@ -205,15 +205,15 @@ class TestGetSalesReport:
             with pytest.raises(PermissionDeniedError):
                 await ask(scope, viewer=viewer)
 
-    async def test_costs_two_commands_a_period(self, database: Database, commands: CommandLog) -> None:
+    async def test_costs_two_commands_and_one_for_days_that_the_zone_cuts(self, database: Database, commands: CommandLog) -> None:
         await small_history()
 
         with commands.counting() as sent:
             await SALES.get_sales_report(scope_of("2026-11-01", "2026-12-01", "Europe/Berlin"), viewer=SYSTEM)
-        assert len(sent) == 2, sent.sent
+        assert len(sent) == 3, sent.sent
         with commands.counting() as sent:
             await SALES.get_sales_report(scope_of("2026-11-01", "2026-12-01", compared=True), viewer=SYSTEM)
-        assert len(sent) == 4, sent.sent
+        assert len(sent) == 2, sent.sent
 
 
 class TestGetRevenueSeries:
@@ -294,12 +294,12 @@ class TestListTopProducts:
     async def test_nothing_sold_is_no_rows(self, database: Database) -> None:
         assert (await SALES.list_top_products(scope_of("2026-11-01", "2026-12-01"), viewer=SYSTEM)).rows == []
 
-    async def test_costs_five_commands_whatever_was_sold(self, database: Database, commands: CommandLog) -> None:
+    async def test_costs_six_commands_whatever_was_sold(self, database: Database, commands: CommandLog) -> None:
         await small_history()
 
         with commands.counting() as sent:
             await SALES.list_top_products(scope_of("2026-11-01", "2026-12-01", "Europe/Berlin"), viewer=SYSTEM)
-        assert len(sent) == 5, sent.sent  # generation, whole days, edges, names, categories
+        assert len(sent) == 6, sent.sent  # generation, months, edges, months of the best, names, categories
 
 
 class TestListTopCategories:

@@ -53,7 +53,7 @@ class TestGetTrafficReport:
             ("2026-11-22", figures()),
         ]
         assert report.previous == figures(page_views=1, visitors=1)
-        assert len(sent) == 3
+        assert len(sent) == 1
 
     async def test_is_zero_when_nobody_came(self, database: Database) -> None:
         scope = ReportScope(UTC_DAYS.period, "USD", Granularity.HOUR)
