@@ -5,9 +5,12 @@ from random import Random
 
 from beanie import PydanticObjectId
 
+from models.analytics.events import VisitKind
 from models.blog.posts import PostStatus
 from models.social import LikeKind
 from scripts import sampletexts as texts
+from scripts import simulation_habits as habits
+from scripts.simulation_tabs import Tab
 from scripts.simulation_world import Journey, Person, World
 from services.blog.categories import CategoryService
 from services.blog.comments import CommentService, Guest
@@ -19,7 +22,6 @@ from services.errors import AppError
 from services.pagination import PageRequest
 from services.social import FollowService, LikeService
 from services.users.sessions import ClientInfo
-from services.views import Visit
 
 POSTS_A_WEEK = 6  # by all authors together, for each unit of scale
 
@@ -66,24 +68,32 @@ def _content(topic: texts.Topic, subject: str, dice: Random) -> str:
     return "\n\n".join(parts)
 
 
-async def read_something(world: World, person: Person, dice: Random) -> Journey:
+async def read_something(world: World, person: Person, tab: Tab, dice: Random) -> Journey:
     """Read one of the latest posts, and say or show what one thinks of it."""
-    if dice.random() < 0.15:
-        await PostSearchService.search_posts(dice.choice(dice.choice(texts.TOPICS).subjects), page=PageRequest())
+    if dice.random() < habits.SEARCH_POSTS:
+        words = dice.choice(dice.choice(texts.TOPICS).subjects)
+        await PostSearchService.search_posts(words, page=PageRequest())
+        tab.open("/blog/search")
+        tab.note(VisitKind.SEARCH, term=words)
         world.tally["searches of posts"] += 1
     if not world.posts:
         return
-    post_id, slug = dice.choice(world.posts[-12:])
-    page = await PostService.get_post_by_slug(
-        slug, viewer=person.viewer, visit=Visit(world.post_views, person.network, person.agent)
-    )
+    post_id, slug = dice.choice(world.posts[-habits.LATEST :])
+    visit = tab.look(world.post_views, VisitKind.POST_VIEW)
+    page = await PostService.get_post_by_slug(slug, viewer=person.viewer, visit=visit)
+    tab.open(f"/blog/{slug}")
     yield timedelta(seconds=dice.uniform(20, 300))
     try:
-        if dice.random() < 0.2:
+        if dice.random() < habits.COMMENT:
             await _comment(world, person, post_id, dice)
-        if person.viewer is not None and dice.random() < 0.35:
+        if person.viewer is not None and dice.random() < habits.LIKE:
             await LikeService.like(post_id, kind=LikeKind.POST, viewer=person.viewer)
-        if person.viewer is not None and dice.random() < 0.12 and isinstance(page, PostPage) and page.post.author is not None:
+        if (
+            person.viewer is not None
+            and dice.random() < habits.FOLLOW
+            and isinstance(page, PostPage)
+            and page.post.author is not None
+        ):
             await FollowService.follow(page.post.author.username, viewer=person.viewer)
     except AppError as error:
         world.tally[f"readers refused: {error.code}"] += 1

@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from models.analytics.rollups import Dimension
 from models.base import AgoraDocument
 from models.blog.comments import Comment
-from models.blog.posts import Post
+from models.blog.posts import Post, PostViews
 from models.ecommerce.carts import CartAbandonment
+from models.ecommerce.catalog import ProductViews
 from models.ecommerce.orders import Order
 from models.ecommerce.returns import ReturnRequest
 from models.ecommerce.reviews import Review
@@ -22,6 +25,9 @@ from models.payments import Payment, PaymentState, Refund, RefundState, Transact
 from models.social import Follow, Like
 from models.users import User
 from scripts.simulation_world import World
+from services.analytics.periods import Period
+from services.analytics.rollups import RollupService
+from services.analytics.traffic import STAGES
 from services.payments.reconciliation import ReconciliationService
 from services.reconcile import ReconcileService
 from services.users.permissions import SYSTEM
@@ -61,6 +67,7 @@ async def make_report(world: World) -> Report:
         title = f"Simulated world: seed {world.seed}, {world.days} days from {world.start:%Y-%m-%d}, scale {world.scale}"
         sections = [
             ("People", await _people(world)),
+            ("Visits", await _visits(world)),
             ("Orders", await _orders(world)),
             ("Payments", await _payments()),
             ("Carts and stock", await _carts(world)),
@@ -92,7 +99,20 @@ async def disagreements(world: World) -> list[str]:
     ours = sum(row["captured"] - row["refunded"] for row in rows)
     if kept != ours:
         found.append(f"gateway: it keeps {kept}, our payments {ours}")
+    found += await _uncounted_views(world)
     found += [f"dead letter of {row['consumer']}: {row['error']}" for row in await DeadLetter.find_rows({}, limit=_BATCH)]
+    return found
+
+
+async def _uncounted_views(world: World) -> list[str]:
+    """Views that products and posts count, against those that came through the intake of events."""
+    traffic = await RollupService.totals(Dimension.TRAFFIC, period=_whole(world))
+    counted = {"product_views": ProductViews, "post_views": PostViews}
+    found = []
+    for metric, document in counted.items():
+        [row] = await document.aggregate_rows([{"$group": {"_id": None, "n": {"$sum": "$views_count"}}}]) or [{"n": 0}]
+        if row["n"] != traffic.get(metric, 0):
+            found.append(f"visits: {row['n']} {metric} are counted, {traffic.get(metric, 0)} came through the intake")
     return found
 
 
@@ -103,6 +123,24 @@ async def _people(world: World) -> list[tuple[str, str]]:
         ("accounts", f"{roles['user']:,}"),
         ("staff", f"{roles.total() - roles['user']:,}"),
     ]
+
+
+async def _visits(world: World) -> list[tuple[str, str]]:
+    """By the rollups, which the events went through."""
+    period = _whole(world)
+    traffic = await RollupService.totals(Dimension.TRAFFIC, period=period)
+    stages = [(stage, await RollupService.totals(Dimension.STAGE, key=stage, period=period)) for stage in STAGES]
+    sources = await RollupService.top(Dimension.SOURCE, period=period, metric="visits", limit=_MOST_SHOWN)
+    return [
+        *_counted({name.replace("_", " "): number for name, number in traffic.items()}),
+        *((f"visitors who came to {stage}", f"{totals.get('visitors', 0):,}") for stage, totals in stages),
+        *((f"  from {source}", f"{totals['visits']:,}") for source, totals in sources),
+    ]
+
+
+def _whole(world: World) -> Period:
+    """Everything that the world can have told of, its closing too."""
+    return Period(world.start.date(), world.now().date() + timedelta(days=1), ZoneInfo("UTC"))
 
 
 async def _orders(world: World) -> list[tuple[str, str]]:

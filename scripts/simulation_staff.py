@@ -1,9 +1,10 @@
 """The simulated staff: twice a day they decide what waits for a person, pack what is to go, and answer who sends things back."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from random import Random
+from typing import TypeVar
 
 from beanie import PydanticObjectId
 
@@ -22,10 +23,13 @@ from services.ecommerce.returns.pieces import ReceivedPart
 from services.ecommerce.returns.refunds import ReturnRefundService
 from services.ecommerce.reviews import ReviewService
 from services.errors import AppError
-from services.pagination import PageRequest
+from services.pagination import CursorPage, PageRequest
 from services.payments.reviews import FraudReviewService
 
+T = TypeVar("T")
+
 _SHIFTS = (timedelta(hours=8), timedelta(hours=14))
+_PAGE = 100
 
 
 async def shifts(world: World) -> Journey:
@@ -41,72 +45,64 @@ async def shifts(world: World) -> Journey:
             yield rest
 
 
-async def _decide_payments(world: World) -> None:
-    manager = world.staff["manager"]
+async def _waiting(page: Callable[[], Awaitable[CursorPage[T]]]) -> AsyncIterator[T]:
+    """Everything in a queue that what is done with it takes out of it: the first page, until there is no further one."""
     while True:
-        found = await FraudReviewService.list_reviews(viewer=manager, cursors=world.cursors, limit=100)
-        for review in found.items:
-            dice = world.dice("fraud", review.id)
-            if dice.random() < 0.75:
-                await FraudReviewService.approve_review(
-                    review.id,
-                    viewer=manager,
-                    note="a customer we know",
-                    gateways=world.gateways,
-                    listener=world.listener,
-                    settings=world.settings,
-                )
-                world.tally["payments approved by staff"] += 1
-            else:
-                await FraudReviewService.reject_review(
-                    review.id, viewer=manager, note="nobody answers the telephone", listener=world.listener
-                )
-                world.tally["payments refused by staff"] += 1
+        found = await page()
+        for item in found.items:
+            yield item
         if found.next_cursor is None:
             return
+
+
+async def _decide_payments(world: World) -> None:
+    manager = world.staff["manager"]
+    queue = partial(FraudReviewService.list_reviews, viewer=manager, cursors=world.cursors, limit=_PAGE)
+    async for review in _waiting(queue):
+        if world.dice("fraud", review.id).random() < 0.75:
+            await FraudReviewService.approve_review(
+                review.id,
+                viewer=manager,
+                note="a customer we know",
+                gateways=world.gateways,
+                listener=world.listener,
+                settings=world.settings,
+            )
+            world.tally["payments approved by staff"] += 1
+        else:
+            await FraudReviewService.reject_review(
+                review.id, viewer=manager, note="nobody answers the telephone", listener=world.listener
+            )
+            world.tally["payments refused by staff"] += 1
 
 
 async def _moderate_comments(world: World) -> None:
     editor = world.staff["editor"]
-    while True:
-        found = await ModerationService.list_queue(viewer=editor, cursors=world.cursors, limit=100)
-        for comment in found.items:
-            dice = world.dice("comment", comment.id)
-            is_fine = dice.random() < 0.93
-            action = ModerationAction.APPROVE if is_fine else ModerationAction.REJECT
-            if comment.content == texts.SPAM:
-                action = ModerationAction.SPAM
-            await ModerationService.moderate(comment.id, action, viewer=editor)
-        if found.next_cursor is None:
-            return
+    async for comment in _waiting(partial(ModerationService.list_queue, viewer=editor, cursors=world.cursors, limit=_PAGE)):
+        is_fine = world.dice("comment", comment.id).random() < 0.93
+        action = ModerationAction.APPROVE if is_fine else ModerationAction.REJECT
+        if comment.content == texts.SPAM:
+            action = ModerationAction.SPAM
+        await ModerationService.moderate(comment.id, action, viewer=editor)
 
 
 async def _moderate_reviews(world: World) -> None:
     editor = world.staff["editor"]
-    while True:
-        found = await ReviewService.list_queue(viewer=editor, cursors=world.cursors, limit=100)
-        for review in found.items:
-            decide = ReviewService.approve if world.dice("review", review.id).random() < 0.9 else ReviewService.reject
-            await decide(review.id, viewer=editor)
-        if found.next_cursor is None:
-            return
+    async for review in _waiting(partial(ReviewService.list_queue, viewer=editor, cursors=world.cursors, limit=_PAGE)):
+        decide = ReviewService.approve if world.dice("review", review.id).random() < 0.9 else ReviewService.reject
+        await decide(review.id, viewer=editor)
 
 
 async def _answer_returns(world: World) -> None:
     manager = world.staff["manager"]
-    while True:
-        found = await ReturnDeskService.list_queue(
-            status=ReturnStatus.REQUESTED, viewer=manager, cursors=world.cursors, limit=100
-        )
-        for request in found.items:
-            dice = world.dice("return", request.number)
-            if dice.random() < 0.9:
-                await ReturnDeskService.approve(request.id, viewer=manager)
-                world.begin(_comes_back(world, request, dice), after=timedelta(days=dice.uniform(2, 6)))
-            else:
-                await ReturnDeskService.reject(request.id, viewer=manager, staff_notes="too worn")
-        if found.next_cursor is None:
-            return
+    asked = partial(ReturnDeskService.list_queue, status=ReturnStatus.REQUESTED)
+    async for request in _waiting(partial(asked, viewer=manager, cursors=world.cursors, limit=_PAGE)):
+        dice = world.dice("return", request.number)
+        if dice.random() < 0.9:
+            await ReturnDeskService.approve(request.id, viewer=manager)
+            world.begin(_comes_back(world, request, dice), after=timedelta(days=dice.uniform(2, 6)))
+        else:
+            await ReturnDeskService.reject(request.id, viewer=manager, staff_notes="too worn")
 
 
 async def _comes_back(world: World, request: StaffReturn, dice: Random) -> Journey:

@@ -7,14 +7,17 @@ from random import Random
 
 from beanie import PydanticObjectId
 
+from models.analytics.events import ClientKind, VisitKind
 from models.ecommerce.orders import OrderRead, PaymentMethod
 from models.ecommerce.returns import ReturnReason
 from models.payments import PaymentState
 from models.places import PostalAddress
 from scripts import sampletexts as texts
 from scripts import sampletexts_shop as goods
+from scripts import simulation_habits as habits
 from scripts.simulation_gateway import CARDS, GOOD_CARDS
 from scripts.simulation_readers import read_something
+from scripts.simulation_tabs import Tab
 from scripts.simulation_world import Bought, Good, Journey, Once, Person, World
 from services.ecommerce.addresses import AddressService, NewAddress
 from services.ecommerce.carts import CartHolder, CartItem, CartService, CartStockError, NotForSaleError
@@ -38,13 +41,10 @@ from services.users.inputs import NewAccount
 from services.users.logins import LoginService
 from services.users.registrations import RegistrationService
 from services.users.sessions import ClientInfo, SessionService
-from services.views import Visit
 
 VISITS = 36  # on an ordinary day, for each unit of scale
 _HOURS = (1, 1, 1, 1, 1, 2, 4, 7, 9, 10, 10, 10, 11, 10, 9, 9, 10, 11, 13, 15, 16, 13, 8, 3)
 _WEEK = (0.9, 0.9, 0.95, 1.0, 1.1, 1.2, 1.15)
-_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
-_METHODS = {PaymentMethod.CARD: 88, PaymentMethod.BANK_TRANSFER: 6, PaymentMethod.INVOICE: 6}
 _REASONS = tuple(ReturnReason)
 
 
@@ -57,34 +57,39 @@ async def visitors(world: World) -> Journey:
         for number in range(max(0, round(dice.gauss(expected, expected**0.5)))):
             hour = dice.choices(range(24), weights=_HOURS)[0]
             after = timedelta(hours=hour, seconds=dice.uniform(0, 3600))
-            world.begin(_visit(world, world.dice("visit", f"{day}:{number}")), after=after)
+            world.begin(_visit(world, f"{day}:{number}"), after=after)
         yield timedelta(days=1)
 
 
-async def _visit(world: World, dice: Random) -> Journey:
-    is_known = bool(world.members) and dice.random() < 0.5
+async def _visit(world: World, key: str) -> Journey:
+    dice = world.dice("visit", key)
+    is_known = bool(world.members) and dice.random() < habits.ARE_KNOWN
     person = dice.choice(world.members) if is_known else _stranger(world, dice)
+    tab = Tab(world, person, key)
     world.tally["visits"] += 1
     if is_known:
         await _sign_in(world, person)
-    if dice.random() < 0.35:
-        async for rest in read_something(world, person, dice):
+    if dice.random() < habits.READ:
+        async for rest in read_something(world, person, tab, dice):
             yield rest
-    if dice.random() < 0.3:
+    if dice.random() < habits.SEARCH:
         world.tally["searches"] += 1
         wanted = ProductFilter(query=dice.choice(world.goods).noun, currency=world.settings.currency)
         await ProductSearchService.search_page(wanted, PageRequest())
+        tab.open("/search")
+        tab.note(VisitKind.SEARCH, term=wanted.query)
         yield timedelta(seconds=dice.uniform(5, 60))
-    seen = dice.choices(world.goods, weights=world.popularity, k=dice.choice((1, 1, 2, 3, 4)))
+    seen = dice.choices(world.goods, weights=world.popularity, k=dice.choice(habits.LOOKED_AT))
     for good in seen:
-        visit = Visit(world.product_views, person.network, person.agent)
-        await ProductPageService.get_product_details(good.slug, visit=visit)
+        await ProductPageService.get_product_details(good.slug, visit=tab.look(world.product_views, VisitKind.PRODUCT_VIEW))
+        tab.open(f"/products/{good.slug}")
         yield timedelta(seconds=dice.uniform(10, 180))
-    if dice.random() < 0.45:
-        if person.viewer is None and dice.random() < 0.55:
+    await tab.tell()
+    if dice.random() < habits.SHOP:
+        if person.viewer is None and dice.random() < habits.JOIN:
             async for rest in _join(world, person, dice):
                 yield rest
-        async for rest in _shop(world, person, seen, dice):
+        async for rest in _shop(world, person, tab, seen, dice):
             yield rest
 
 
@@ -110,7 +115,7 @@ def _stranger(world: World, dice: Random) -> Person:
         email=f"{username}@example.org",
         password=f"simulated {dice.getrandbits(64):x}",
         network=f"10.{number // 65_536 % 256}.{number // 256 % 256}.{number % 256}",
-        agent=_AGENT,
+        agent=habits.AGENT,
         place=place,
         likes_news=dice.random() < 0.6,
     )
@@ -158,28 +163,30 @@ def _holder(person: Person) -> CartHolder:
     return CartHolder(person.viewer, person.cart_token)
 
 
-async def _shop(world: World, person: Person, seen: Sequence[Good], dice: Random) -> Journey:
+async def _shop(world: World, person: Person, tab: Tab, seen: Sequence[Good], dice: Random) -> Journey:
     """Fill the cart with some of what was seen, and go to the till; or leave, and perhaps come back for it."""
     is_filled = False
     for good in dict.fromkeys(dice.sample(list(seen), dice.randint(1, len(seen)))):
-        is_filled |= await _put_in(world, person, good, 1 if good.is_digital else dice.choice((1, 1, 1, 2, 3)))
+        is_filled |= await _put_in(world, person, tab, good, 1 if good.is_digital else dice.choice(habits.PIECES))
         yield timedelta(seconds=dice.uniform(5, 60))
     if not is_filled:
         return
     world.tally["carts filled"] += 1
-    if dice.random() < 0.3:
+    if dice.random() < habits.TRY_CODE:
         await _try_code(world, person, dice.choice(world.codes))
-    if dice.random() < 0.35:
+    if dice.random() < habits.LEAVE_CART:
         if dice.random() < (0.45 if person.likes_news and person.viewer else 0.1):
             yield timedelta(hours=dice.uniform(6, 60))
         else:
             return
     yield timedelta(seconds=dice.uniform(20, 240))
-    async for rest in _pay(world, person, dice):
+    tab.open("/checkout", ClientKind.CHECKOUT_STARTED)
+    await tab.tell()
+    async for rest in _pay(world, person, tab, dice):
         yield rest
 
 
-async def _put_in(world: World, person: Person, good: Good, quantity: int) -> bool:
+async def _put_in(world: World, person: Person, tab: Tab, good: Good, quantity: int) -> bool:
     item = CartItem(good.product_id, good.variant_id, quantity)
     try:
         cart = await CartService.add(_holder(person), item, settings=world.settings)
@@ -188,6 +195,7 @@ async def _put_in(world: World, person: Person, good: Good, quantity: int) -> bo
         if person.viewer is not None:
             await _ask_for_notice(world, person, good)
         return False
+    tab.note(VisitKind.CART_ADD)
     person.cart_token = cart.cart_token or person.cart_token
     return True
 
@@ -210,13 +218,13 @@ async def _try_code(world: World, person: Person, code: str) -> None:
         world.tally["codes taken"] += 1
 
 
-async def _pay(world: World, person: Person, dice: Random) -> Journey:
+async def _pay(world: World, person: Person, tab: Tab, dice: Random) -> Journey:
     """At most three cards, and then away."""
     if person.viewer is not None and not person.has_address:
         new = NewAddress(address=person.place)
         await AddressService.create_address(new, viewer=person.viewer, settings=world.settings)
         person.has_address = True
-    method = dice.choices(list(_METHODS), weights=list(_METHODS.values()))[0]
+    method = dice.choices(list(habits.METHODS), weights=list(habits.METHODS.values()))[0]
     for attempt in range(3):
         cards = CARDS if attempt == 0 else GOOD_CARDS
         card = dice.choices(list(cards), weights=list(cards.values()))[0]
@@ -226,6 +234,7 @@ async def _pay(world: World, person: Person, dice: Random) -> Journey:
             email=None if person.viewer else person.email,
             shipping_address=None if person.viewer else person.place,
         )
+        tab.note(VisitKind.CHECKOUT)
         try:
             done = await CheckoutService.checkout(
                 draft,
@@ -248,6 +257,8 @@ async def _pay(world: World, person: Person, dice: Random) -> Journey:
             return
         else:
             world.tally["checkouts done"] += 1
+            if done.order.paid_at is not None:
+                tab.note(VisitKind.PAID)
             _follow(world, person, done, dice)
             return
 

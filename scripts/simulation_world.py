@@ -25,6 +25,9 @@ from models.events import EventType
 from models.places import PostalAddress
 from scripts.sandbox_books import SandboxEvent
 from scripts.simulation_gateway import SimulatedGateway
+from services.analytics.collector import VisitCollector
+from services.analytics.traffic import TrafficService
+from services.analytics.visitors import VisitorSalts
 from services.blog.lifecycle import PublishingService
 from services.blog.views import post_views
 from services.ecommerce.abandonment import AbandonmentService
@@ -116,6 +119,17 @@ class _Entry:
     is_job: bool = field(compare=False)
 
 
+class SimulatedSalts(VisitorSalts):
+    """The same for the same seed: ids of visits are made of them, and the order of ids is one of the world."""
+
+    def __init__(self, seed: int, *, site: str) -> None:
+        super().__init__(site=site)
+        self._seed = seed
+
+    async def _secret(self, day: datetime, now: datetime) -> bytes:
+        return sha256(f"agora-simulation:{self._seed}:salt:{day.date()}".encode()).digest()
+
+
 class World:
     """One world of one seed. What is drawn for one visit, decision or day does not depend on what is drawn for another."""
 
@@ -134,6 +148,8 @@ class World:
         self.cursors = CursorCodec(settings.secret_bytes)
         self.post_views = post_views(settings.secret_bytes)
         self.product_views = ProductViewCounter(settings.secret_bytes)
+        self.salts = SimulatedSalts(seed, site=settings.base_url)
+        self.visits = VisitCollector(settings, salts=self.salts)
         self.tally: Counter[str] = Counter()  # what no document tells: visits, refusals
         self.staff: dict[str, Viewer] = {}
         self.goods: list[Good] = []
@@ -187,6 +203,7 @@ class World:
                 while await EventService.deliver(consumer):
                     pass
             await self._flush()
+            await TrafficService.roll_up_all()
             await self._drop(self._agenda)
 
     def holding(self) -> AbstractContextManager[None]:
@@ -255,7 +272,9 @@ class World:
             await self._flush()
             if self._moment.hour == 3:
                 await RecommendationService.rebuild()
+                await TrafficService.roll_up_all()
                 await self._forget_expired()
+                await TrafficService.forget_marks(settings=self.settings)
             yield timedelta(hours=1)
 
     async def run_jobs(self) -> None:
@@ -298,8 +317,8 @@ class World:
                         pass
 
     async def _flush(self) -> None:
-        await self.post_views.flush()
-        await self.product_views.flush()
+        for noted in (self.post_views, self.product_views, self.visits):
+            await noted.flush()
 
     async def _forget_expired(self) -> None:
         """What the server forgets after its time: its own sweep goes by the machine's clock, and is off in a simulated world."""
