@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export AGORA_DATA := $(DATA)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help install run worker seed simulate import demo test test-pages check format lint typecheck cov bench stress-buyers stress-crash stress-checkout stress-jobs stress-payments stress-races reconcile reconcile-payments rollups indexes openapi fuzz clean
+.PHONY: help install run worker seed simulate import demo test test-pages check format lint typecheck cov bench stress stress-buyers stress-crash stress-checkout stress-jobs stress-payments stress-races reconcile reconcile-payments rollups indexes openapi fuzz clean
 
 help: ## list the commands
 	@echo "make COMMAND [LANE=pymongo|motor] [PORT=8000] [DATA=.agora] [PYTHON=python3]"
@@ -91,6 +91,9 @@ cov: $(DEV) ## run every test with branch coverage; fails below the floor
 
 bench: $(DEV) ## throughput and CPU per request against a bare ASGI program, as ratios
 	@exec $(PY) -m scripts.bench
+
+stress: $(DEV) ## a thousand simulated people over HTTP, and a report: PROFILE=steps|mixed [STEPS=50,100,250,500,1000] [SECONDS=30] [SCALE=1]
+	@exec $(PY) -m scripts.stress --profile $(or $(PROFILE),steps) $(if $(STEPS),--steps $(STEPS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(THINK),--think $(THINK)) --scale $(SCALE) --report $(or $(REPORT),$(DATA)/stress-$(or $(PROFILE),steps))
 
 stress-buyers: $(DEV) ## many buyers over HTTP for few pieces, SEEDS=50 times: double clicks, opposite carts, one key twenty times
 	@$(MAKE) --no-print-directory stress-races IN=tests/api/ecommerce/test_rush.py

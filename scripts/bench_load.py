@@ -1,9 +1,12 @@
 """A load generator that costs little: keep-alive connections on bare sockets, each sending its requests in turn."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+IDLE_SECONDS = 4.0  # uvicorn hangs up after five
 
 Request = Callable[[int, str], bytes]
 """The n-th request; the text is the ETag of the answer before."""
@@ -44,29 +47,71 @@ async def drive(port: int, request: Request, *, connections: int, seconds: float
 
 
 async def _keep_asking(port: int, request: Request, load: Load, lane: int, deadline: float) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    line = Line(port)
     number = lane * 1_000_000
     etag = ""
     while time.perf_counter() < deadline:
         sent = time.perf_counter()
-        writer.write(request(number, etag))
-        head = await reader.readuntil(b"\r\n\r\n")
-        status = int(head[9:12])
-        length = 0
-        for line in head.split(b"\r\n"):
-            name = line[:15].lower()
-            if name.startswith(b"content-length:"):
-                length = int(line[15:])
-            elif name.startswith(b"etag:"):
-                etag = line[5:].strip().decode()
-        if length:
-            await reader.readexactly(length)
+        answer = await line.ask(request(number, etag))
+        etag = answer.etag or etag
         load.requests += 1
         load.latencies.append(time.perf_counter() - sent)
-        load.statuses[status] = load.statuses.get(status, 0) + 1
+        load.statuses[answer.status] = load.statuses.get(answer.status, 0) + 1
         number += 1
-    writer.close()
-    await writer.wait_closed()
+    await line.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    etag: str
+    body: bytes
+
+
+class Line:
+    """One client's connection: kept open from request to request, and opened anew where it was idle for long."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._used_at = 0.0
+
+    async def ask(self, request: bytes) -> Answer:
+        """Raises OSError or EOFError when there is no answer; nothing is asked twice."""
+        if time.perf_counter() - self._used_at > IDLE_SECONDS:
+            await self.close()
+        try:
+            if self._streams is None:
+                self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+            reader, writer = self._streams
+            writer.write(request)
+            status, etag, length = _parsed(await reader.readuntil(b"\r\n\r\n"))
+            body = await reader.readexactly(length) if length else b""
+        except BaseException:
+            await self.close()
+            raise
+        self._used_at = time.perf_counter()
+        return Answer(status, etag, body)
+
+    async def close(self) -> None:
+        if self._streams is not None:
+            _, writer = self._streams
+            self._streams = None
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+def _parsed(head: bytes) -> tuple[int, str, int]:
+    """Status, ETag and length of the body."""
+    etag, length = "", 0
+    for line in head.split(b"\r\n"):
+        name = line[:15].lower()
+        if name.startswith(b"content-length:"):
+            length = int(line[15:])
+        elif name.startswith(b"etag:"):
+            etag = line[5:].strip().decode()
+    return int(head[9:12]), etag, length
 
 
 _HEAD = "host: agora\r\nuser-agent: Mozilla/5.0 (bench)\r\n"  # a reader, whose views are counted

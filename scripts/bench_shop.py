@@ -38,7 +38,8 @@ async def shop_cases(database: Database, settings: Settings, *, carts: int) -> l
     """
     products = [Product.from_row(row) for row in await Product.find_rows({"status": ProductStatus.ACTIVE}, sort=[("_id", 1)])]
     sold = [product for product in products if not product.is_digital and product.variants[0].track_inventory]
-    await _fill_up(database, sold)
+    await fill_up(sold)
+    await database.raw["bare_stock"].insert_many([{"_id": product.variants[0].id, "available": PLENTY} for product in sold])
     tokens = await _fill_carts(sold, settings, carts)
     slugs = [product.slug for product in products]
     categories = await _categories(products)
@@ -93,12 +94,12 @@ async def _categories(products: list[Product]) -> list[str]:
     return sorted(row["slug"] for row in rows if row["_id"] in used - parents)
 
 
-async def _fill_up(database: Database, sold: list[Product]) -> None:
-    """Plenty of the first variant of each product: for Agora by a receipt in the ledger, for the bare program in its own way."""
+async def fill_up(sold: list[Product]) -> None:
+    """Plenty of the first variant of each product, by a receipt in the ledger."""
     [location] = await StockLocation.find_rows({}, {"currency": 1}, sort=[("priority", 1)], limit=1)
     moment = now()
     levels = {row["variant_id"]: row for row in await StockLevel.find_rows({"location_id": location["_id"]})}
-    bare, movements = [], []
+    movements = []
     for product in sold:
         variant = product.variants[0]
         row = levels[variant.id]
@@ -118,11 +119,9 @@ async def _fill_up(database: Database, sold: list[Product]) -> None:
             occurred_at=moment,
         )
         movements.append(movement)
-        bare.append({"_id": variant.id, "available": PLENTY})
     await _insert(StockMovement, movements)
     more = {"$inc": {"on_hand": PLENTY, "available": PLENTY}, "$set": {"is_low": False}}
-    await StockLevel.collection().update_many({"variant_id": {"$in": [row["_id"] for row in bare]}}, more)
-    await database.raw["bare_stock"].insert_many(bare)
+    await StockLevel.collection().update_many({"variant_id": {"$in": [movement.variant_id for movement in movements]}}, more)
 
 
 async def _fill_carts(sold: list[Product], settings: Settings, count: int) -> Iterator[str]:

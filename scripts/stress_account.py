@@ -52,7 +52,7 @@ async def account(
     seconds that the slowest checkout takes with as many shoppers when nobody is killed.
     """
     began = time.monotonic()
-    open_work = await _settled(quiet_seconds)
+    open_work = await still_open(quiet_seconds)
     settled = time.monotonic() - began
     orders = {str(row["_id"]): row for row in await Order.find_rows({}, {"status": 1, "payment_status": 1})}
     acknowledged = set(tally.orders.values())
@@ -122,7 +122,7 @@ def _healed(rounds: Sequence[Round], answered: float, usual: float) -> list[Verd
     ]
 
 
-async def _settled(seconds: float) -> Counter[str]:
+async def still_open(seconds: float) -> Counter[str]:
     """What is still open when nothing moves any more, or the time is over; nothing, when all is well."""
     deadline = time.monotonic() + seconds
     while True:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import httpx2
 
-from scripts.bench import free_port
 from scripts.embedded import EmbeddedServer
+from scripts.ports import free_port
 from scripts.sandbox_process import SandboxProcess
 
 SECRET = "a-secret-for-stress-only-0123456789abcdef"
@@ -26,8 +26,11 @@ PARTS = ("database", "app", "worker")
 class House:
     """Start it and stop it on the main thread: Linux ends database and sandbox together with the thread that started them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, program: str = "scripts.serve", **over: str) -> None:
+        """`program` is the application, `over` what the processes find in their environment besides."""
         self.folder = folder
+        self.program = program
+        self._over = over
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.database = EmbeddedServer(folder)
@@ -54,6 +57,7 @@ class House:
             "AGORA_USER_REQUESTS": "1000000",
             "AGORA_COUPON_ATTEMPTS": "1000000",
             "LOG_LEVEL": "ERROR",
+            **self._over,
         }
 
     def open(self) -> None:
@@ -66,7 +70,7 @@ class House:
             self.database.stop()  # what the kill left of it; the port is kept
             self.database.start()
             return
-        arguments = ["scripts.serve", "--port", str(self.port), "--no-seed"] if part == "app" else ["scripts.worker"]
+        arguments = [self.program, "--port", str(self.port), "--no-seed"] if part == "app" else ["scripts.worker"]
         with (self.folder / f"{part}.out").open("ab") as output:
             self.processes[part] = subprocess.Popen(
                 [sys.executable, "-m", *arguments], env=self.environment, stdout=output, stderr=subprocess.STDOUT
@@ -92,6 +96,18 @@ class House:
             return self._client.get("/readyz").status_code == 200
         except httpx2.TransportError:
             return False
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Of everything that runs, by what it is."""
+        beside = {"database": self.database.process, "gateway": self.sandbox.process}
+        return {name: process.pid for name, process in [*self.processes.items(), *beside.items()] if process is not None}
+
+    def end(self, part: str) -> int:
+        """Ask application or worker to end; its exit code."""
+        process = self.processes.pop(part)
+        process.terminate()
+        return process.wait(START_SECONDS)
 
     def close(self) -> None:
         for process in self.processes.values():

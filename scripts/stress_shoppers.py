@@ -75,11 +75,11 @@ async def open_shop(settings: Settings, shoppers: int) -> Stock:
     await anyway.store()
     await Coupon(code=COUPON, rule=DiscountRule(kind=DiscountKind.PERCENTAGE, rate=1000), usage_limit=1_000_000).store()
     variants = [await _put_on_sale(number, settings) for number in range(PRODUCTS)]
-    people = [_person(number, Role.USER) for number in range(shoppers)]
+    people = [make_person(number, Role.USER) for number in range(shoppers)]
     await User.collection().insert_many([person.row() for person in people])
-    keeper = await _person(shoppers, Role.ADMIN).store()
-    tokens = [await _session(person, settings) for person in people]
-    return Stock(variants, tokens, await _session(keeper, settings))
+    keeper = await make_person(shoppers, Role.ADMIN).store()
+    tokens = [await open_session(person, settings) for person in people]
+    return Stock(variants, tokens, await open_session(keeper, settings))
 
 
 async def _put_on_sale(number: int, settings: Settings) -> tuple[str, str]:
@@ -98,21 +98,21 @@ async def _put_on_sale(number: int, settings: Settings) -> tuple[str, str]:
     return str(product.id), str(product.variants[0].id)
 
 
-def _person(number: int, role: Role) -> User:
-    name = f"shopper{number}"
+def make_person(number: int, role: Role, *, password_hash: str = UNUSABLE_HASH) -> User:
+    name = f"{role}{number}-of-stress"
     return User(
         username=name,
         email=f"{name}@example.com",
         email_normalized=f"{name}@example.com",
         first_name="Jane",
         last_name="Doe",
-        password_hash=UNUSABLE_HASH,
+        password_hash=password_hash,
         role=role,
         is_verified=True,
     )
 
 
-async def _session(person: User, settings: Settings) -> str:
+async def open_session(person: User, settings: Settings) -> str:
     client = ClientInfo("127.0.0.1", "stress")
 
     async def work(session: Session) -> str:
