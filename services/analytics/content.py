@@ -7,10 +7,13 @@ zone; likes and comments have their own moments and are right in every zone. Lik
 from datetime import UTC, datetime, time
 from typing import Any
 
+from beanie import PydanticObjectId
+
 from models.analytics.content import AuthorFigures, ContentFigures, ContentPoint, ContentReport, PostFigures
-from models.blog.comments import CommentStatus
+from models.base import AgoraDocument
+from models.blog.comments import Comment, CommentStatus
 from models.blog.posts import Post, PostViews
-from models.social import LikeKind
+from models.social import Like, LikeKind
 from models.users import User
 from services.analytics.buckets import stretch_number
 from services.analytics.figures import window_of
@@ -47,7 +50,7 @@ class InvalidRowsError(RuleViolatedError):
 class ContentReportService:
     @staticmethod
     async def get_content(scope: ReportScope, *, viewer: Viewer, limit: int = 10) -> ContentReport:
-        """What readers did in the period: over time, and the `limit` posts and authors most was done with. Five commands at most.
+        """What readers did in the period: over time, and the `limit` posts and authors most was done with. Nine commands at most.
 
         All zero, and no posts, when nothing was done. Raises PermissionDeniedError, NoHoursError, InvalidRowsError and
         OverloadedError.
@@ -60,12 +63,11 @@ class ContentReportService:
         buckets = scope.period.buckets(scope.granularity)
         starts = [bucket.start for bucket in buckets]
         async with heavy_work():
-            rows = await PostViews.aggregate_rows(series_pipeline(scope.period, starts))
-            posts = await PostViews.aggregate_rows(posts_pipeline(scope.period, limit))
-            authors = await PostViews.aggregate_rows(authors_pipeline(scope.period, limit))
-        found = {int(row["_id"]): row for row in rows}
+            series = await _read(scope.period, views=_days_of(starts, scope.period), others=stretch_number("$created_at", starts))
+            posts = await _read(scope.period)
+            authors = await _by_author(posts)
         points = [
-            ContentPoint(starts_at=bucket.start, ends_at=bucket.end, label=bucket.label, **_figures(found.get(at, {})))
+            ContentPoint(starts_at=bucket.start, ends_at=bucket.end, label=bucket.label, **_figures(series.get(at, {})))
             for at, bucket in enumerate(buckets)
         ]
         return ContentReport(
@@ -75,75 +77,62 @@ class ContentReportService:
                 **{name: sum(getattr(point, name) for point in points) for name in ContentFigures.model_fields}
             ),
             points=points,
-            posts=await _name_posts(posts),
-            authors=await _name_authors(authors),
+            posts=await _name_posts(_ranked(posts, limit)),
+            authors=await _name_authors(_ranked(authors, limit)),
         )
 
 
-def series_pipeline(period: Period, starts: list[datetime]) -> list[Row]:
-    """Rows `{"_id": 0, "views": 12, "likes": 3, "comments": 1}`, one per number of `starts` with anything in it."""
-    days = [_midnight(start, period) for start in starts]
-    return [
-        *_acts(period, {"views": stretch_number("$day", days), "others": stretch_number("$created_at", starts)}),
-        {"$group": {"_id": "$at", **_SUMS}},
-    ]
+async def _read(period: Period, *, views: Any = "$post_id", others: Any = None) -> dict[Any, Row]:
+    """What was done, `{"views": 12, "likes": 3, "comments": 1}`, by what these expressions say; by post when they say nothing.
 
-
-def posts_pipeline(period: Period, limit: int) -> list[Row]:
-    """Rows `{"_id": <post>, "views": 12, "likes": 3, "comments": 1}`, the most viewed first."""
-    return [*_by_post(period), _RANKING, {"$limit": limit}]
-
-
-def authors_pipeline(period: Period, limit: int) -> list[Row]:
-    """Rows `{"_id": <author>, "posts": 2, "views": 12, "likes": 3, "comments": 1}`, the most viewed first."""
-    return [
-        *_by_post(period),
-        {"$lookup": {"from": "posts", "localField": "_id", "foreignField": "_id", "as": "post"}},
-        {"$unwind": "$post"},
-        {"$group": {"_id": "$post.author_id", "posts": {"$sum": 1}, **_SUMS}},
-        _RANKING,
-        {"$limit": limit},
-    ]
-
-
-_SUMS: Row = {name: {"$sum": f"${name}"} for name in _METRICS}
-_RANKING: Row = {"$sort": {"views": -1, "likes": -1, "comments": -1, "_id": 1}}
-
-
-def _by_post(period: Period) -> list[Row]:
-    return [
-        *_acts(period, {"views": "$post_id", "likes": "$subject_id", "comments": "$post_id"}),
-        {"$group": {"_id": "$at", **_SUMS}},
-    ]
-
-
-def _acts(period: Period, at: Row) -> list[Row]:
-    """One row per day of views, like and comment of the period, with its counts and, as `at`, what it is to be counted by.
-
-    Starts in `post_views`.
+    Three commands. Not one that unites them: the embedded server walks whole collections for what is united by a pipeline.
     """
     starts_at, ends_at = period.bounds
     first, beyond = (datetime.combine(day, time(), UTC) for day in (period.start, period.end))
     within = {"created_at": {"$gte": starts_at, "$lt": ends_at}}
-    likes = [
-        {"$match": {"kind": LikeKind.POST, **within}},
-        {"$project": {"_id": 0, "at": at.get("likes", at.get("others")), **_counts(likes=1)}},
+    sources: list[tuple[str, type[AgoraDocument], list[Row]]] = [
+        ("views", PostViews, counted_pipeline({"day": {"$gte": first, "$lt": beyond}}, views, {"$sum": "$views_count"})),
+        ("likes", Like, counted_pipeline({"kind": LikeKind.POST, **within}, others or "$subject_id", {"$sum": 1})),
+        (
+            "comments",
+            Comment,
+            counted_pipeline(
+                within, others or "$post_id", {"$sum": {"$cond": [{"$eq": ["$status", CommentStatus.APPROVED]}, 1, 0]}}
+            ),
+        ),
     ]
-    comments = [
-        {"$match": within},
-        {"$match": {"status": CommentStatus.APPROVED}},
-        {"$project": {"_id": 0, "at": at.get("comments", at.get("others")), **_counts(comments=1)}},
-    ]
-    return [
-        {"$match": {"day": {"$gte": first, "$lt": beyond}}},
-        {"$project": {"_id": 0, "at": at["views"], **_counts(), "views": "$views_count"}},
-        {"$unionWith": {"coll": "likes", "pipeline": likes}},
-        {"$unionWith": {"coll": "comments", "pipeline": comments}},
-    ]
+    found: dict[Any, Row] = {}
+    for metric, document, pipeline in sources:
+        for row in await document.aggregate_rows(pipeline):
+            if row["count"]:
+                found.setdefault(row["_id"], {"_id": row["_id"], **dict.fromkeys(_METRICS, 0)})[metric] = int(row["count"])
+    return found
 
 
-def _counts(**counted: int) -> Row:
-    return {name: {"$literal": counted.get(name, 0)} for name in _METRICS}
+def counted_pipeline(query: Row, key: Any, count: Row) -> list[Row]:
+    """Rows `{"_id": <key>, "count": 12}`. No stage between the match and the group: the embedded server unpacks rows for it."""
+    return [{"$match": query}, {"$group": {"_id": key, "count": count}}]
+
+
+async def _by_author(posts: dict[PydanticObjectId, Row]) -> dict[Any, Row]:
+    """The same by author, with the number of posts; those of posts that are gone are nobody's. One command if there are any."""
+    query = {"_id": {"$in": list(posts)}}
+    authors: dict[Any, Row] = {}
+    for post in await Post.find_rows(query, {"author_id": 1}) if posts else []:
+        sums = authors.setdefault(post["author_id"], {"_id": post["author_id"], "posts": 0, **dict.fromkeys(_METRICS, 0)})
+        sums["posts"] += 1
+        for metric in _METRICS:
+            sums[metric] += posts[post["_id"]][metric]
+    return authors
+
+
+def _ranked(rows: dict[Any, Row], limit: int) -> list[Row]:
+    """Those with the most views, then likes, then comments; level ones by their ids."""
+    return sorted(rows.values(), key=lambda row: (*(-row[metric] for metric in _METRICS), row["_id"]))[:limit]
+
+
+def _days_of(starts: list[datetime], period: Period) -> Any:
+    return stretch_number("$day", [_midnight(start, period) for start in starts])
 
 
 def _midnight(start: datetime, period: Period) -> datetime:

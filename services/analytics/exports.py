@@ -11,7 +11,24 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO
 
+from services.analytics.content import MAX_ROWS
 from services.analytics.files import MEDIA_TYPES, ExportFormat, TableWriter, writer_of
+from services.analytics.reporttables import (
+    author_table,
+    cohort_table,
+    content_table,
+    cover_table,
+    customer_table,
+    dead_stock_table,
+    failure_table,
+    fraud_table,
+    payment_table,
+    post_table,
+    role_table,
+    segment_table,
+    turnover_table,
+    user_table,
+)
 from services.analytics.sales import TopBy
 from services.analytics.saletables import (
     cart_table,
@@ -62,6 +79,20 @@ EXPORTERS: dict[str, Exporter] = {
     "funnel": lambda scope, viewer, _: funnel_table(scope, viewer=viewer),
     "carts": lambda scope, viewer, _: cart_table(scope, viewer=viewer),
     "orders": lambda scope, viewer, _: order_table(scope, viewer=viewer),
+    "customers": lambda scope, viewer, _: customer_table(scope, viewer=viewer),
+    "cohorts": lambda scope, viewer, _: cohort_table(scope, viewer=viewer),
+    "segments": lambda scope, viewer, _: segment_table(scope, viewer=viewer),
+    "turnover": lambda scope, viewer, _: turnover_table(scope, viewer=viewer),
+    "cover": lambda scope, viewer, _: cover_table(scope, viewer=viewer),
+    "dead-stock": lambda scope, viewer, _: dead_stock_table(scope, viewer=viewer),
+    "payments": lambda scope, viewer, _: payment_table(scope, viewer=viewer),
+    "payment-failures": lambda scope, viewer, _: failure_table(scope, viewer=viewer),
+    "fraud": lambda scope, viewer, _: fraud_table(scope, viewer=viewer),
+    "content": lambda scope, viewer, _: content_table(scope, viewer=viewer),
+    "posts": lambda scope, viewer, ranking: post_table(scope, viewer=viewer, limit=min(ranking.limit, MAX_ROWS)),
+    "authors": lambda scope, viewer, ranking: author_table(scope, viewer=viewer, limit=min(ranking.limit, MAX_ROWS)),
+    "users": lambda scope, viewer, _: user_table(scope, viewer=viewer),
+    "roles": lambda scope, viewer, _: role_table(scope, viewer=viewer),
 }
 """By the path of the report: a new one is an entry here."""
 

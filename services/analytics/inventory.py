@@ -86,19 +86,14 @@ class InventoryReportService:
         """
         viewer.require(Permission.VIEW_REPORTS)
         PageRequest(limit=limit)
-        starts_at, ends_at = scope.period.bounds
         listing = f"cover:{scope.currency}"
         after = PydanticObjectId(cursors.decode(listing, cursor)[0]) if cursor else None
         async with heavy_work():
-            levels = await StockLevel.aggregate_rows(variants_pipeline(scope.currency, after, limit + 1))
-            shown = levels[:limit]
-            pipeline = sold_pipeline([row["_id"] for row in shown], scope.currency, starts_at, ends_at)
-            rows = await StockMovement.aggregate_rows(pipeline) if shown else []
-        sold = {row["_id"]: -int(row["sold"]) for row in rows}
-        days = (scope.period.end - scope.period.start).days
+            rows = await read_cover(scope, after=after, limit=limit + 1)
+        shown = rows[:limit]
         return CursorPage[StockCover](
-            items=[_cover(row, sold.get(row["_id"], 0), days) for row in shown],
-            next_cursor=cursors.encode(listing, shown[-1]["_id"]) if len(levels) > limit else None,
+            items=shown,
+            next_cursor=cursors.encode(listing, shown[-1].variant_id) if len(rows) > limit else None,
         )
 
     @staticmethod
@@ -114,26 +109,40 @@ class InventoryReportService:
             raise InvalidDeadStockError
         since = whole_minute(now or present()) - timedelta(days=days)
         async with heavy_work():
-            sold = [row["_id"] for row in await StockMovement.aggregate_rows(sellers_pipeline(since))]
-            rows = await StockLevel.aggregate_rows(dead_pipeline(currency, sold))
-        items = [
-            DeadStockItem(
-                product_id=row["product_id"],
-                variant_id=row["_id"],
-                sku=row["sku"],
-                on_hand=row["on_hand"],
-                value=Money(amount=row["value"], currency=currency),
-            )
-            for row in rows[:limit]
-        ]
+            rows = await read_dead_stock(currency, since)
         return DeadStockReport(
             since=since,
             currency=currency,
             variants_count=len(rows),
-            on_hand=sum(int(row["on_hand"]) for row in rows),
-            value=Money(amount=sum(int(row["value"]) for row in rows), currency=currency),
-            items=items,
+            on_hand=sum(row.on_hand for row in rows),
+            value=Money(amount=sum(row.value.amount for row in rows), currency=currency),
+            items=rows[:limit],
         )
+
+
+async def read_cover(scope: ReportScope, *, after: PydanticObjectId | None, limit: int) -> list[StockCover]:
+    """The cover of the next variants after one, in the order of their ids. Two commands; whoever calls is behind the gate."""
+    levels = await StockLevel.aggregate_rows(variants_pipeline(scope.currency, after, limit))
+    pipeline = sold_pipeline([row["_id"] for row in levels], scope.currency, *scope.period.bounds)
+    rows = await StockMovement.aggregate_rows(pipeline) if levels else []
+    sold = {row["_id"]: -int(row["sold"]) for row in rows}
+    days = (scope.period.end - scope.period.start).days
+    return [_cover(row, sold.get(row["_id"], 0), days) for row in levels]
+
+
+async def read_dead_stock(currency: str, since: datetime) -> list[DeadStockItem]:
+    """What is on hand and was not sold since, worth most first. Two commands; whoever calls is behind the gate."""
+    sold = [row["_id"] for row in await StockMovement.aggregate_rows(sellers_pipeline(since))]
+    return [
+        DeadStockItem(
+            product_id=row["product_id"],
+            variant_id=row["_id"],
+            sku=row["sku"],
+            on_hand=row["on_hand"],
+            value=Money(amount=row["value"], currency=currency),
+        )
+        for row in await StockLevel.aggregate_rows(dead_pipeline(currency, sold))
+    ]
 
 
 def moved_pipeline(currency: str, starts_at: datetime, ends_at: datetime) -> list[Row]:

@@ -16,6 +16,7 @@ Cell = str | int | Decimal | datetime | None
 """Text, whole numbers, exact ones (money, percentages), and aware times. Nothing that a reader could take for a formula."""
 
 PERCENT = Decimal(100)  # basis points of one per cent
+_HUNDREDTHS = {"average_orders", "turnover"}  # told as whole hundredths: 121 orders per customer are 1.21
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +39,21 @@ def table_of(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Table:
     return Table(head, one())
 
 
-def head_of(model: type[BaseModel], *, currency: str) -> list[str]:
+def head_of(model: type[BaseModel], *, currency: str, names: Sequence[str] | None = None) -> list[str]:
     """The field names of a row, `gross (USD)` for money and `step_rate (%)` for what is told in basis points."""
-    return [_title(name, model, currency) for name in model.model_fields]
+    return [_title(name, model, currency) for name in names or model.model_fields]
 
 
-def cells_of(row: BaseModel, *, zone: ZoneInfo) -> list[Cell]:
-    """The values of a row's fields, in their order; times in the zone."""
-    return [_cell(name, getattr(row, name), zone) for name in type(row).model_fields]
+def cells_of(row: BaseModel, *, zone: ZoneInfo, names: Sequence[str] | None = None) -> list[Cell]:
+    """The values of a row's fields, of these names or all in their order; times in the zone."""
+    return [_cell(name, getattr(row, name), zone) for name in names or type(row).model_fields]
 
 
-def rows_table(model: type[BaseModel], rows: Sequence[BaseModel], *, currency: str, zone: ZoneInfo) -> Table:
-    """A table of these rows, all of one model with plain fields."""
-    return table_of(head_of(model, currency=currency), [cells_of(row, zone=zone) for row in rows])
+def rows_table(
+    model: type[BaseModel], rows: Sequence[BaseModel], *, currency: str, zone: ZoneInfo, names: Sequence[str] | None = None
+) -> Table:
+    """A table of these rows, all of one model; of its fields of these names, or all, which are plain."""
+    return table_of(head_of(model, currency=currency, names=names), [cells_of(row, zone=zone, names=names) for row in rows])
 
 
 def decimal_of(amount: int, currency: str) -> Decimal:
@@ -70,7 +73,7 @@ def _title(name: str, model: type[BaseModel], currency: str) -> str:
 
 
 def _is_rate(name: str) -> bool:
-    return name.endswith(("_rate", "_share"))
+    return name == "share" or name.endswith(("_rate", "_share"))
 
 
 def _cell(name: str, value: object, zone: ZoneInfo) -> Cell:
@@ -79,7 +82,7 @@ def _cell(name: str, value: object, zone: ZoneInfo) -> Cell:
     if isinstance(value, datetime):
         return value.astimezone(zone)
     if isinstance(value, int):
-        return percent_of(value) if _is_rate(name) else value
+        return value / PERCENT if _is_rate(name) or name in _HUNDREDTHS else value
     if value is None or isinstance(value, Decimal):
         return value
     assert isinstance(value, str | PydanticObjectId), f"{name} cannot stand in a cell"

@@ -8,6 +8,8 @@ from starlette.types import Receive, Scope, Send
 
 from api.reports import Analyst, ReportPeriod
 from api.routing import make_router, refuses
+from services.analytics.content import NoHoursError
+from services.analytics.customers import TooManyCohortsError
 from services.analytics.exports import EXPORTERS, Export, ExportService, Ranking, ReportNotFoundError
 from services.analytics.files import MEDIA_TYPES, ExportFormat
 from services.analytics.periods import InvalidPeriodError
@@ -55,7 +57,15 @@ class FileResponse(StreamingResponse):
     response_class=StreamingResponse,
     responses={
         **_FILES,
-        **refuses(ReportNotFoundError, InvalidPeriodError, UnknownTimeZoneError, ReportWindowError, OverloadedError),
+        **refuses(
+            ReportNotFoundError,
+            InvalidPeriodError,
+            UnknownTimeZoneError,
+            ReportWindowError,
+            NoHoursError,
+            TooManyCohortsError,
+            OverloadedError,
+        ),
     },
 )
 async def export_report(
@@ -63,7 +73,8 @@ async def export_report(
         str,
         Path(
             max_length=40,
-            description=f"One of {_NAMES}. `orders` is every order placed within the period.",
+            description=f"One of {_NAMES}. `orders` is every order placed within the period; `dead-stock` is what lies there and "
+            "was not sold since it began; `segments` and `roles` are of now.",
             examples=["sales"],
         ),
     ],

@@ -60,7 +60,7 @@ class TestGetContent:
             ("2026-11-03", 0, 0, 0),
         ]
         assert (report.posts, report.authors) == ([], [])
-        assert len(sent) == 3
+        assert len(sent) == 6
 
     async def test_figures_by_hand(self, database: Database, commands: CommandLog) -> None:
         jane = await create_user(username="jane", role=Role.AUTHOR)
@@ -101,7 +101,7 @@ class TestGetContent:
             ("jane", 2, 14, 1),
             (None, 1, 6, 0),
         ]
-        assert len(sent) == 5
+        assert len(sent) == 9
 
     async def test_blg_s15_nothing_leaks_the_key_of_a_group(self, database: Database) -> None:
         report = await ContentReportService.get_content(NOVEMBER, viewer=MANAGER)
