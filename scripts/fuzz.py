@@ -39,7 +39,7 @@ from services.settings import Settings
 
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 SHOWN_FAILURES = 40
-LOOK_EVERY = 5  # operations, in a short run
+LOOK_EVERY = 15  # operations, in a short run
 NOTHING = "65f0c0ffee0ddba11ca7f00d"  # what is named where there is nothing of a kind
 
 _PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code", "instance", "request_id", "errors"}
@@ -215,20 +215,24 @@ def leaking_lines(target: Target) -> list[str]:
 
 
 def crawl(target: Target, report: Report, *, per_operation: int = 12) -> None:
-    """Read everything that can be read, in every role, naming what exists and above all what is the victim's."""
-    for role in ROLES:
+    """Read everything that can be read, in every role, naming what exists and above all what is the victim's.
+
+    Where one reading `per_operation` is asked for, the roles take turns at the filters of lists.
+    """
+    for turn, role in enumerate(ROLES):
         caller = Caller(target, role, dice=random.Random(0))
+        share = slice(turn, None, len(ROLES)) if per_operation == 1 else slice(None)
         for operation in operations_of(target):
             if operation.method.upper() != "GET":
                 continue
-            for case in _readings(operation, caller, per_operation):
+            for case in _readings(operation, caller, per_operation, share):
                 response = caller.read(case)
                 report.crawled += 1
                 for what in wrongs(case, response, caller):
                     report.fail(role, id_of(operation), f"crawl: {what}", _told(response))
 
 
-def _readings(operation: Operation, caller: Caller, most: int) -> Iterator[Case]:
+def _readings(operation: Operation, caller: Caller, most: int, share: slice) -> Iterator[Case]:
     def values(name: str) -> list[str]:
         known = caller.target.known.victim.get(known_as(operation.path, name), [])
         return [*known, *caller.choices(operation.Case(), name)[:most]] or [NOTHING]
@@ -239,11 +243,12 @@ def _readings(operation: Operation, caller: Caller, most: int) -> Iterator[Case]
     lists = [values(name) for name in in_path]
     for at in range(max((len(found) for found in lists), default=1)):
         path = {name: found[min(at, len(found) - 1)] for name, found in zip(in_path, lists, strict=True)}
-        yield operation.Case(path_parameters=path, query=dict(needed))
         if "limit" in in_query:
             yield operation.Case(path_parameters=path, query={**needed, "limit": "100"})
+        if "limit" not in in_query or most > 1:
+            yield operation.Case(path_parameters=path, query=dict(needed))
     if not in_path:
-        for name in set(in_query) - set(needed):
+        for name in sorted(set(in_query) - {*needed, "limit"})[share]:
             for value in values(name)[:most]:
                 yield operation.Case(path_parameters={}, query={**needed, name: value})
 

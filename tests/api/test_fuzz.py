@@ -20,7 +20,7 @@ from services.errors import ConflictError
 from services.settings import Settings
 from services.users.accounts import UserService
 from tests.conftest import TEST_SECRET
-from tests.smallshop import small_samples
+from tests.smallshop import tiny_samples
 
 CASES = 500
 SEED = 20_261_121
@@ -31,7 +31,7 @@ def target(embedded_server: EmbeddedServer) -> Iterator[Target]:
     clear_all_caches()
     name = f"test_{uuid.uuid4().hex[:16]}"
     settings = Settings(_env_file=None, secret_key=TEST_SECRET, mongodb_uri=embedded_server.uri, database=name)
-    with small_samples(), serving(generous(settings)) as served:
+    with tiny_samples(), serving(generous(settings)) as served:
         yield served
         served.do(served.database.drop())
     clear_all_caches()
