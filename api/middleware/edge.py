@@ -10,6 +10,7 @@ import uuid
 
 import structlog
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem, problem_for
@@ -28,6 +29,7 @@ _SECURITY_HEADERS: list[tuple[bytes, bytes]] = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 ]
+_CALLER_LEFT = 499  # what logs and metrics call it since nginx did
 _TRANSPORT_SECURITY = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 
@@ -71,6 +73,8 @@ class EdgeMiddleware:
                 await refusal(scope, receive, send_with_headers)
             else:
                 await self.app(scope, self._limited(receive) if declared < 0 else receive, send_with_headers)
+        except ClientDisconnect:  # whoever asked has left: there is nobody to answer, and nothing failed
+            status = status or _CALLER_LEFT
         except Exception as error:
             if status:  # the answer has begun: nothing true can be said any more
                 log.error("answer_broken_off", exc_info=error)

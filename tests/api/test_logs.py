@@ -98,3 +98,20 @@ def test_wires_keep_what_is_more_than_debug(name: str, caplog: pytest.LogCapture
 
     assert caplog.messages == ["ready"]
     assert len(logging.getLogger(name).filters) == 1
+
+
+async def test_caller_who_leaves_while_sending_is_no_failure(app: FastAPI, lines: Lines) -> None:
+    """Nobody is answered, and no error is told of: 499 is what the access log says."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"20")]
+    scope = {"type": "http", "method": "POST", "path": "/api/v1/auth/login", "query_string": b"", "headers": headers}
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: object) -> None:
+        pytest.fail(f"nobody is there to be sent {message}")
+
+    await app(scope, receive, send)
+    told = [line for line in lines() if "'request'" in line or "unexpected_error" in line]
+    assert len(told) == 1
+    assert "'status': 499" in told[0]
