@@ -129,12 +129,22 @@ class AgoraDocument(beanie.Document):
 
     @classmethod
     async def change_later(
-        cls, query: Mapping[str, Any], update: Update, *, session: Session, unmet: Exception | None = None
+        cls,
+        query: Mapping[str, Any],
+        update: Update,
+        *,
+        session: Session,
+        unmet: Exception | None = None,
+        is_news: bool = True,
     ) -> None:
-        """As `change_row`, sent with the transaction's other late writes. `unmet` is raised when no document met `query`."""
+        """As `change_row`, sent with the transaction's other late writes. `unmet` is raised when no document met `query`.
+
+        What is no news to watchers (a counter that may be shown a little late) is not told to them.
+        """
         operation = {"update": query, "updateMods": _stamped(update)}
         if database.postpone(LateWrite(cls.collection(), operation, unmet), session):
-            cls._tell_watchers(query)
+            if is_news:
+                cls._tell_watchers(query)
         elif not await cls.change_row(query, update, session=session) and unmet is not None:
             raise unmet
 

@@ -1,8 +1,8 @@
-"""The pages of published posts, kept for a few seconds as the bytes that are sent.
+"""The pages of published posts, kept for a minute at most as the bytes that are sent.
 
 Nothing on them belongs to one reader. A page is forgotten by this process the moment its post, or a name on it, changes here, and
-follows what other processes change through their events; the few seconds are for the case that no event comes, and for the view
-count, which is written in batches anyway.
+follows what other processes change through their events; the minute is for the case that no event comes, and for the view count,
+which is written in batches anyway.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class NotPublicError(Exception):
         self.row = row
 
 
-_pages: Cache[str, PostPage] = Cache("blog_pages", ttl=10.0, size=2_000)
+_pages: Cache[str, PostPage] = Cache("blog_pages", ttl=60.0, size=2_000)
 _slugs: Cache[PydanticObjectId, str] = Cache("blog_page_slugs", ttl=60.0, size=2_000)
 
 

@@ -1,4 +1,4 @@
-"""The pages of public products, kept for a few seconds as the bytes that are sent.
+"""The pages of public products, kept for a minute at most as the bytes that are sent.
 
 A page is forgotten by this process the moment its product, or a name on it, changes here, and follows what other processes and
 the inventory change through their events. Carts and orders never read it: they ask for prices and stock themselves.
@@ -57,7 +57,7 @@ class ProductPage:
 
 
 # A page, and which product has which; the first of each category by sales, one more than a page needs.
-_pages: Cache[str, ProductPage] = Cache("shop_pages", ttl=10.0, size=2_000)
+_pages: Cache[str, ProductPage] = Cache("shop_pages", ttl=60.0, size=2_000)
 _slugs: Cache[PydanticObjectId, str] = Cache("shop_page_slugs", ttl=60.0, size=2_000)
 _bestsellers: Cache[PydanticObjectId, tuple[ProductSummary, ...]] = Cache("shop_bestsellers", ttl=30.0, size=2_000)
 
@@ -67,7 +67,7 @@ class ProductPageService:
     async def get_product_details(slug: str, *, visit: Visit | None = None) -> ProductPage | ProductMoved:
         """A public product with breadcrumb, variants, rating, its ten most helpful reviews and four related products.
 
-        `ProductMoved` for a former slug of one. Views, sales and availability on it may be 10 s old. `visit` is counted without
+        `ProductMoved` for a former slug of one. Views, sales and a low stock on it may be a minute old. `visit` is counted without
         waiting. Three commands at most where the reference is kept, none for a page that was read a moment ago. Raises
         ProductNotFoundError.
         """

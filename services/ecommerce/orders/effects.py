@@ -107,13 +107,17 @@ async def uncount_purchase(order: Order, *, session: Session) -> None:
 
 
 async def move_sales(order: Order, pieces: Pieces, *, session: Session) -> None:
-    """Move the sales of the products behind these lines (by line id, signed), by late writes."""
+    """Move the sales of the products behind these lines (by line id, signed), by late writes.
+
+    They are no news: else whatever is bought often, and every search, would hardly ever be kept.
+    """
     moved: dict[PydanticObjectId, int] = {}
     for line in order.lines:
         moved[line.product_id] = moved.get(line.product_id, 0) + pieces.get(line.id, 0)
     for product_id, delta in sorted(moved.items()):
         if delta:
-            await Product.change_later({"_id": product_id}, {"$inc": {"sales_count": delta}}, session=session)
+            sold = {"$inc": {"sales_count": delta}}
+            await Product.change_later({"_id": product_id}, sold, session=session, is_news=False)
 
 
 async def put_back_into_cart(order: Order, *, session: Session, now: datetime) -> None:
