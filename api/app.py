@@ -27,7 +27,7 @@ from services.blog.reading import REFERENCE_CONSUMER
 from services.blog.views import post_views
 from services.ecommerce.catalog.pages import PRODUCT_PAGE_CONSUMER
 from services.ecommerce.catalog.reference import CATALOG_REFERENCE_CONSUMER
-from services.ecommerce.catalog.views import ProductViewCounter
+from services.ecommerce.catalog.views import product_views
 from services.ecommerce.orders.settlement import OrderSettlement
 from services.ecommerce.pricing import PROMOTION_CONSUMER
 from services.idempotency import IdempotencyService
@@ -73,7 +73,7 @@ def create_app(settings: Settings, *, database: Database | None = None) -> FastA
     app.state.cursors = CursorCodec(settings.secret_bytes)
     app.state.given_database = database
     app.state.views = post_views(settings.secret_bytes)
-    app.state.product_views = ProductViewCounter(settings.secret_bytes)
+    app.state.product_views = product_views(settings.secret_bytes)
     app.state.visitor_salts = VisitorSalts(site=settings.base_url)
     app.state.visits = VisitCollector(settings, salts=app.state.visitor_salts)
     app.state.gateways = make_gateways(settings)

@@ -32,7 +32,7 @@ from services.blog.lifecycle import PublishingService
 from services.blog.views import post_views
 from services.ecommerce.abandonment import AbandonmentService
 from services.ecommerce.catalog.recommendations import RecommendationService
-from services.ecommerce.catalog.views import ProductViewCounter
+from services.ecommerce.catalog.views import product_views
 from services.ecommerce.orders.jobs import OrderJobService
 from services.ecommerce.orders.settlement import OrderSettlement
 from services.events import EventService
@@ -147,7 +147,7 @@ class World:
         self.consumers = make_consumers(settings, mailer=self.mailer)
         self.cursors = CursorCodec(settings.secret_bytes)
         self.post_views = post_views(settings.secret_bytes)
-        self.product_views = ProductViewCounter(settings.secret_bytes)
+        self.product_views = product_views(settings.secret_bytes)
         self.salts = SimulatedSalts(seed, site=settings.base_url)
         self.visits = VisitCollector(settings, salts=self.salts)
         self.tally: Counter[str] = Counter()  # what no document tells: visits, refusals

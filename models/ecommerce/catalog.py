@@ -229,7 +229,7 @@ class ProductViews(AgoraDocument):
 class ProductVisit(AgoraDocument):
     """The products one visitor looked at on one day: what "viewed together" is counted from.
 
-    `visitor` is a keyed hash that takes the day with it, so that nobody is named or followed from one day to the next.
+    `visitor` is what visits call them on that day: a hash under a salt that is deleted, so that nobody is named or followed.
     """
 
     visitor: str

@@ -16,6 +16,7 @@ from models.base import now as present
 from models.database import Session, run_transaction
 from services.analytics.periods import Period
 from services.analytics.rollups import Entry, Fact, RollupService
+from services.ecommerce.catalog.views import remember_visits
 from services.settings import Settings
 
 BATCH = 100  # rows of one transaction
@@ -47,7 +48,8 @@ class TrafficService:
     async def roll_up(*, limit: int = BATCH) -> int:
         """Put up to `limit` raw rows that are not in the rollups there, and return how many these were.
 
-        Rows and rollups move in one transaction; the facts' keys keep a repeated one from counting.
+        Products that were seen together are noted with it. All moves in one transaction; the facts' keys keep a repeated one from
+        counting.
         """
 
         async def work(session: Session) -> int:
@@ -55,6 +57,7 @@ class TrafficService:
             rows = [VisitEvent.from_row(row) for row in found]
             if rows:
                 await RollupService.apply(facts_of(rows))
+                await remember_visits(rows, session=session)
                 await _mark_rolled(rows, session)
             return len(rows)
 

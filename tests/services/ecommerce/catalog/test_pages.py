@@ -5,15 +5,14 @@ from typing import Any
 import pytest
 
 from models.database import Session, run_transaction
-from models.ecommerce.catalog import Product, ProductCategory, ProductImage, ProductStatus, ProductVisit
+from models.ecommerce.catalog import Product, ProductCategory, ProductImage, ProductStatus
 from models.ecommerce.reviews import Review
 from models.events import EventType
 from models.users import User
-from services.ecommerce.catalog import views as views_module
 from services.ecommerce.catalog.pages import PRODUCT_PAGE_CONSUMER, ProductPage, ProductPageService
 from services.ecommerce.catalog.products import ProductNotFoundError
 from services.ecommerce.catalog.reference import CATALOG_REFERENCE_CONSUMER, get_reference
-from services.ecommerce.catalog.views import MAX_REMEMBERED, ProductViewCounter
+from services.ecommerce.catalog.views import product_views
 from services.events import EventService
 from services.views import Visit
 from tests.commands import CommandLog
@@ -25,7 +24,6 @@ from tests.services.ecommerce.catalog.test_stock import set_stock
 pytestmark = pytest.mark.usefixtures("database")
 
 BROWSER = "Mozilla/5.0 Firefox/130.0"
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 async def page(product: Product) -> dict[str, Any]:
@@ -151,7 +149,7 @@ class TestGetProductDetails:
 class TestViews:
     async def test_com_s3_views_are_counted_once_per_visitor_and_written_in_batches(self) -> None:
         product, other = await create_product(), await create_product()
-        counter = ProductViewCounter(b"x" * 32)
+        counter = product_views(b"x" * 32)
         for address in ("a", "a", "b"):
             await ProductPageService.get_product_details(product.slug, visit=Visit(counter, address, BROWSER))
         await ProductPageService.get_product_details(other.slug, visit=Visit(counter, "a", BROWSER))
@@ -159,42 +157,3 @@ class TestViews:
         assert await counter.flush() == 3
         rows = {row["_id"]: row["views_count"] for row in await Product.find_rows({})}
         assert rows == {product.id: 2, other.id: 1}
-        visits = sorted(row["product_ids"] for row in await ProductVisit.find_rows({}))
-        assert visits == sorted([[product.id], [product.id, other.id]])
-
-    async def test_visitors_are_nobody_and_another_every_day(self) -> None:
-        counter = ProductViewCounter(b"x" * 32)
-        products = [await create_product() for _ in range(2)]
-        for day in (21, 22):
-            for product in products:
-                counter.count(product.id, address="203.0.113.7", user_agent=BROWSER, now=NOON.replace(day=day))
-        await counter.flush()
-        rows = await ProductVisit.find_rows({})
-        assert len({row["visitor"] for row in rows}) == 2
-        assert "203.0.113.7" not in str(rows)
-        assert "Mozilla" not in str(rows)
-
-    async def test_one_visit_remembers_its_latest_products_over_several_flushes(self) -> None:
-        counter = ProductViewCounter(b"x" * 32)
-        ids = [make_variant().id for _ in range(MAX_REMEMBERED + 5)]
-        for start in (0, 20):
-            for product_id in ids[start : start + 20]:
-                counter.count(product_id, address="a", user_agent=BROWSER, now=NOON)
-            await counter.flush()
-        [row] = await ProductVisit.find_rows({})
-        assert row["product_ids"] == ids[-MAX_REMEMBERED:]
-
-    async def test_failed_flush_keeps_visits(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        counter = ProductViewCounter(b"x" * 32)
-        product = await create_product()
-        counter.count(product.id, address="a", user_agent=BROWSER)
-
-        async def failing(visits: object) -> None:
-            raise ConnectionError("away")
-
-        with monkeypatch.context() as patched:
-            patched.setattr(views_module, "_write", failing)
-            with pytest.raises(ConnectionError):
-                await counter.flush()
-        await counter.flush()
-        assert await ProductVisit.count_rows({}) == 1
