@@ -232,7 +232,7 @@ class AgoraDocument(beanie.Document):
         while found := await cls.find_rows(ahead, {"_id": 1}, sort=[("_id", ASCENDING)], limit=_IDS):
             ids = [row["_id"] for row in found]
             for at in range(0, len(ids), batch):
-                rows = await cls.find_rows({"_id": {"$in": ids[at : at + batch]}}, fields)
+                rows = await cls.find_rows({"_id": {"$in": ids[at : at + batch]}}, fields, limit=batch)
                 yield sorted(rows, key=lambda row: row["_id"])
             ahead = {"_id": {"$gt": ids[-1]}}
 

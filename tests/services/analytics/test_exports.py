@@ -60,7 +60,9 @@ class TestExport:
 
         assert peaks[1] < 1.3 * peaks[0], peaks
 
-    async def test_orders_cost_a_command_per_five_hundred(self, database: Database, commands: CommandLog) -> None:
+    async def test_orders_cost_two_commands_a_month_and_one_per_five_hundred(
+        self, database: Database, commands: CommandLog
+    ) -> None:
         await store_orders(1200)
 
         with commands.counting() as sent:
@@ -70,7 +72,7 @@ class TestExport:
 
         assert len(content.splitlines()) == 1201
         assert len(content) == export.size
-        assert len(sent) == 3, sent.sent
+        assert len(sent) == 5, sent.sent
 
     async def test_unknown_report_is_refused(self, database: Database) -> None:
         with pytest.raises(ReportNotFoundError):
