@@ -53,9 +53,9 @@ def _row(coupon: CouponRead) -> Row:
         _state(coupon),
         coupon.created_at,
     ]
-    move, label = ("off", "Take out of use") if coupon.is_active else ("on", "Put back in use")
+    move, label = ("off", "Switch off") if coupon.is_active else ("on", "Switch on")
     read = {"revision": str(coupon.revision)}
-    action = Action(f"{_PATH}/{coupon.id}/{move}", label, hidden=read, is_grave=coupon.is_active, about=f"the code {coupon.code}")
+    action = Action(f"{_PATH}/{coupon.id}/{move}", label, hidden=read, about=f"the code {coupon.code}")
     return Row(cells, [action])
 
 

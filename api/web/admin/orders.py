@@ -97,6 +97,11 @@ async def _detail(desk: Desk) -> Page:
 
 def _facts(order: StaffOrder) -> list[tuple[str, Value]]:
     totals = order.totals
+    notes = {
+        "Customer's note": order.customer_notes,
+        "Staff's note": order.admin_notes,
+        "Why it is held": order.hold_reason if order.is_held else "",
+    }
     return [
         ("Status", Badge(order.status, _TONES.get(order.status, "plain"))),
         ("Held", Badge("held", "bad") if order.is_held else "no"),
@@ -114,11 +119,9 @@ def _facts(order: StaffOrder) -> list[tuple[str, Value]]:
         ("Total", totals.total),
         ("Refunded", order.refunded),
         ("Owed to the customer", "yes" if order.is_owing else "no"),
-        ("Ship to", _address(order.shipping_address)),
-        ("Customer's note", Text(order.customer_notes) if order.customer_notes else None),
-        ("Staff's note", Text(order.admin_notes) if order.admin_notes else None),
-        ("Why it is held", Text(order.hold_reason) if order.is_held else None),
         ("Source", order.source),
+        ("Ship to", _address(order.shipping_address)),
+        *((label, Text(note)) for label, note in notes.items() if note),
     ]
 
 

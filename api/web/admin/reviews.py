@@ -1,10 +1,13 @@
 """The moderation queue of what customers say about products."""
 
+from beanie import PydanticObjectId
+
 from api.web.admin.desk import ADMIN, Desk, Form
 from api.web.admin.layout import Action, Badge, Html, Page, Row, Table, Text, Value
 from api.web.admin.subjects import product_link
 from api.web.admin.views import Group, Move, View
 from models.ecommerce.reviews import ReviewRead, ReviewStatus
+from services.ecommerce.catalog.products import product_names
 from services.ecommerce.reviews import ReviewService
 from services.users.permissions import Permission, Viewer
 
@@ -15,21 +18,22 @@ _TONES = {ReviewStatus.APPROVED: "good", ReviewStatus.PENDING: "wait", ReviewSta
 async def _queue(desk: Desk) -> Page:
     status = desk.choice("status", ReviewStatus) or ReviewStatus.PENDING
     found = await ReviewService.list_queue(viewer=desk.viewer, cursors=desk.cursors, status=status, cursor=desk.cursor)
+    names = await product_names(one.product_id for one in found.items)
     columns = ["Written", "By", "Product", "Stars", "Title", "Review", "State"]
     return Page(
         title="Reviews",
         tabs=desk.tabs("status", ReviewStatus, status, has_all=False),
-        tables=[Table("Oldest first", columns, [_row(one, desk.viewer) for one in found.items], "No review waits here.")],
+        tables=[Table("Oldest first", columns, [_row(one, names, desk.viewer) for one in found.items], "No review waits here.")],
         paging=desk.further(found.next_cursor, status=status),
     )
 
 
-def _row(review: ReviewRead, viewer: Viewer) -> Row:
+def _row(review: ReviewRead, names: dict[PydanticObjectId, str], viewer: Viewer) -> Row:
     name = review.author.full_name if review.author else "somebody who left"
     cells: list[Value] = [
         review.created_at,
         name,
-        product_link(review.product_id, viewer),
+        product_link(review.product_id, names.get(review.product_id, "gone"), viewer),
         review.rating,
         Text(review.title),
         Html(review.content_html),

@@ -29,7 +29,6 @@ def user_link(user_id: PydanticObjectId | None, text: str | None = None) -> Valu
     return Link(f"{ADMIN}/users/{user_id}", text or f"user {str(user_id)[-6:]}")
 
 
-def product_link(product_id: PydanticObjectId, viewer: Viewer) -> Value:
+def product_link(product_id: PydanticObjectId, name: str, viewer: Viewer) -> Value:
     """Moderators of reviews need not be those who keep products: to them it is its name alone."""
-    text = f"product {str(product_id)[-6:]}"
-    return Link(f"{ADMIN}/products/{product_id}", text) if viewer.can(Permission.WRITE_PRODUCTS) else text
+    return Link(f"{ADMIN}/products/{product_id}", name) if viewer.can(Permission.MANAGE_CATALOG) else name
