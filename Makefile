@@ -13,6 +13,7 @@ VENV   := .venv/$(LANE)
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
+AXE    := tests/node_modules/.package-lock.json
 SOURCES := models services api scripts tests
 # A file stays with one process, which makes what its tests share once; files go out in their order, the long ones not last.
 # A worker that dies ends the run: one that is begun anew would leave xdist waiting for ever.
@@ -35,6 +36,10 @@ $(READY): pyproject.toml constraints/$(LANE).txt scripts/install.sh
 $(DEV): $(READY)
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints/$(LANE).txt -e '.[dev]'
 	@touch $@
+
+# What looks at the pages for those who see or type differently; its test fails where it is missing.
+$(AXE): tests/package.json tests/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --silent --prefix tests && touch $@; else echo "No npm: axe-core is not installed." >&2; fi
 
 install: $(READY) ## create the virtual environment and install the lane's pinned packages
 
@@ -68,7 +73,7 @@ indexes: $(READY) ## compare the declared indexes with the created ones (CREATE=
 test: $(DEV) ## run every test (WORKERS=2 processes share them; 0 for one alone)
 	@exec $(PY) -m pytest $(PARALLEL)
 
-test-pages: $(DEV) ## run the tests that look at the pages in Chromium, which must be installed (SCREENSHOTS=folder keeps pictures)
+test-pages: $(DEV) $(AXE) ## run the tests that look at the pages in Chromium, which must be installed as npm must (SCREENSHOTS=folder keeps pictures)
 	@AGORA_SCREENSHOTS="$(SCREENSHOTS)" exec $(PY) -m pytest -m browser tests/api/web
 
 check: $(DEV) ## formatting, lint and types
@@ -123,4 +128,4 @@ fuzz: $(DEV) ## a long Schemathesis run over every operation, as anonymous, read
 	@exec $(PY) -m scripts.fuzz
 
 clean: ## remove the virtual environments and caches (the data folder stays)
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage build *.egg-info
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage build *.egg-info tests/node_modules

@@ -1,0 +1,112 @@
+"""Every page and state as everybody meets it: nothing that axe-core objects to, Tab leads everywhere and shows where it is, no
+error on the console and no other host; by day and by night, on a telephone and on a wide screen.
+
+`make test-pages` runs this.
+"""
+
+import pytest
+
+from api.web.admin.register import VIEWS as ADMIN_VIEWS
+from api.web.dashboard.views import VIEWS
+from models.base import now as present
+from models.database import Database
+from models.users import Role
+from services.settings import Settings
+from tests.accessibility import axe, lost_stops, press, type_in, violations
+from tests.api.web.admin.world import World
+from tests.api.web.sales import sell
+from tests.api.web.signing import SESSION
+from tests.api.web.test_in_browser import DRAWN, LIVE, browser, fill_the_shop, origin
+from tests.browser import Browser, Tab
+from tests.factories.users import PASSWORD, create_login_user, create_user, open_session
+
+pytestmark = pytest.mark.browser
+
+__all__ = ["browser", "origin"]  # the fixtures of the dashboard's pages serve here as well
+
+READY = "document.readyState === 'complete' && !document.querySelector('[aria-busy]')"
+OPEN = "document.querySelectorAll('details').forEach((one) => { one.open = true; })"
+EMPTY = "?range=custom&from=2026-01-01&to=2026-01-31"
+# Pages that nobody has to sign in for, and what a form or an address leads to.
+OUTSIDE = ["/", "/dashboard/login", "/account/verify?token=none", "/account/reset?token=none", "/account/email?token=none"]
+STATES = [
+    "/dashboard?zone=Nowhere",
+    "/dashboard?range=today&compare=none",
+    "/admin/orders/nothing",
+    "/admin/comments?cursor=nonsense",
+]
+
+
+def pages_of(world: World) -> list[str]:
+    """All of the dashboard, busy and quiet, and of the admin, for somebody who may see everything."""
+    figures = [view.path + query for view in VIEWS for query in ("", EMPTY)]
+    return [*figures, *STATES, "/admin", *(path for view in ADMIN_VIEWS for path in world.pages(view))]
+
+
+async def faults(tab: Tab, path: str, script: str) -> list[str]:
+    """What is wrong with one page, at both widths, by day and by night.
+
+    What changes by night is colours alone, so there only those are looked at again.
+    """
+    await tab.look(width=1440, dark=False)
+    await tab.open(path)
+    await tab.until(READY)
+    await tab.evaluate(OPEN)
+    found = [f"{path}: {one}" for one in await lost_stops(tab)]
+    for width in (1440, 360):
+        for dark in (False, True):
+            await tab.look(width=width, dark=dark)
+            for one in await violations(tab, script, rules=("color-contrast",) if dark else ()):
+                found.append(f"{path} at {width}{' by night' if dark else ''}: {one}")
+    return found
+
+
+async def test_every_page_is_for_everybody(browser: Browser, origin: str, settings: Settings, database: Database) -> None:
+    opened = await open_session(await create_user(role=Role.ADMIN), settings=settings)
+    await fill_the_shop()
+    world, script = await World.made("A remark of somebody"), axe()
+    wrong: list[str] = []
+    async with browser.tab(origin) as tab:
+        tab.expected_statuses = {400, 401, 403, 404, 422}
+        for path in OUTSIDE:
+            wrong += await faults(tab, path, script)
+        await tab.open("/dashboard/login")
+        await tab.fill("#login", "nobody")
+        await tab.fill("#password", "nothing")
+        await tab.press("button[type=submit]")
+        wrong += await violations(tab, script)
+        await tab.send("Network.setCookie", name=SESSION, value=opened.token, url=origin)
+        for path in pages_of(world):
+            wrong += await faults(tab, path, script)
+
+        assert wrong == []
+        assert tab.problems == []
+
+
+async def test_signs_in_and_skips_by_keyboard_and_hears_of_new_figures(
+    browser: Browser, origin: str, settings: Settings, database: Database
+) -> None:
+    user = await create_login_user(settings=settings, role=Role.MANAGER)
+    await sell(present(), 1_000)
+    async with browser.tab(origin) as tab:
+        await tab.open("/dashboard/login")
+        await type_in(tab, user.username)  # the first field has the focus
+        await press(tab, "Tab")
+        await type_in(tab, PASSWORD)
+        before = tab.loads
+        await press(tab, "Enter")
+        await tab.loaded(after=before)
+        await tab.until(DRAWN)
+        await tab.until(LIVE)
+
+        await press(tab, "Tab")
+        assert await tab.evaluate("document.activeElement.className") == "skip"
+        await press(tab, "Enter")
+        await tab.until("document.activeElement.id === 'main'")
+
+        await tab.evaluate("window.region = document.querySelector('.pulse'); true")
+        await sell(present(), 2_345)
+        await tab.until("document.querySelector('.pulse').textContent.startsWith('Moved at')")
+        assert await tab.evaluate("window.region === document.querySelector('[role=status]')")
+        assert await tab.evaluate("document.activeElement.id") == "main"
+        assert tab.problems == []
