@@ -38,6 +38,16 @@ def share(basis_points: int | None) -> str:
     return str(format_percent(Decimal(basis_points) / 10_000, format="#,##0.0%", locale=LOCALE))
 
 
+def hundredths(number: int | None) -> str:
+    """`2.5` of 250; a dash where there is nothing to tell."""
+    return MISSING if number is None else str(format_decimal(Decimal(number) / 100, format="#,##0.0#", locale=LOCALE))
+
+
+def month(label: str) -> str:
+    """`Nov 2026` of `2026-11`."""
+    return str(format_skeleton("yMMM", date.fromisoformat(f"{label}-01"), locale=LOCALE))
+
+
 def day(value: date) -> str:
     """`Nov 1, 2026`."""
     return str(format_date(value, "medium", locale=LOCALE))

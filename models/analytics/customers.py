@@ -44,6 +44,24 @@ class CustomerInsights(Frozen):
     previous: CustomerFigures | None
 
 
+class CustomerPoint(Frozen):
+    """One hour, day, week or month. Somebody who bought in several is told in each of them."""
+
+    starts_at: UtcDatetime
+    ends_at: UtcDatetime = Field(description="Not included")
+    label: str = Field(description="For an axis, in the report's time zone", examples=["2026-11-01"])
+    new_count: int = Field(description="Customers whose first sale ever, in this currency, lies within it", examples=[3])
+    returning_count: int = Field(description="Those who bought within it and had before", examples=[9])
+
+
+class CustomerSeries(Frozen):
+    """Who bought over time."""
+
+    window: ReportWindow
+    currency: Currency
+    points: list[CustomerPoint] = Field(description="One per bucket, also where nobody bought")
+
+
 class CustomerSegment(StrEnum):
     """By recency, frequency and money, each scored 1 to 5."""
 

@@ -9,6 +9,8 @@ from models.analytics.customers import (
     CustomerFigures,
     CustomerInsights,
     CustomerLifetime,
+    CustomerPoint,
+    CustomerSeries,
 )
 from models.analytics.purchases import CustomerTotals
 from models.money import Money
@@ -53,6 +55,27 @@ class CustomerReportService:
             previous_window=window_or_none(earlier),
             previous=previous,
         )
+
+    @staticmethod
+    async def get_customer_series(scope: ReportScope, *, viewer: Viewer) -> CustomerSeries:
+        """Who bought in each bucket of the period, new or not. One command, two where buckets cut days of UTC.
+
+        Raises PermissionDeniedError.
+        """
+        viewer.require(Permission.VIEW_REPORTS)
+        buckets = scope.period.buckets(scope.granularity)
+        stretches = await read_stretches(scope.currency, [buckets[0].start, *(bucket.end for bucket in buckets)])
+        points = [
+            CustomerPoint(
+                starts_at=bucket.start,
+                ends_at=bucket.end,
+                label=bucket.label,
+                new_count=bought.newcomers.bit_count(),
+                returning_count=(bought.buyers & ~bought.newcomers).bit_count(),
+            )
+            for bucket, bought in zip(buckets, stretches, strict=True)
+        ]
+        return CustomerSeries(window=window_of(scope.period), currency=scope.currency, points=points)
 
     @staticmethod
     async def get_cohorts(scope: ReportScope, *, viewer: Viewer) -> CohortReport:

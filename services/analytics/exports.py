@@ -43,6 +43,7 @@ from services.analytics.saletables import (
 )
 from services.analytics.scopes import ReportScope
 from services.analytics.tables import Table
+from services.analytics.visittables import low_stock_table, search_table, traffic_table, visit_source_table
 from services.errors import NotFoundError
 from services.heavy import heavy_work
 from services.users.permissions import Permission, Viewer
@@ -93,6 +94,10 @@ EXPORTERS: dict[str, Exporter] = {
     "authors": lambda scope, viewer, ranking: author_table(scope, viewer=viewer, limit=min(ranking.limit, MAX_ROWS)),
     "users": lambda scope, viewer, _: user_table(scope, viewer=viewer),
     "roles": lambda scope, viewer, _: role_table(scope, viewer=viewer),
+    "traffic": lambda scope, viewer, _: traffic_table(scope, viewer=viewer),
+    "searches": lambda scope, viewer, ranking: search_table(scope, viewer=viewer, limit=min(ranking.limit, MAX_ROWS)),
+    "visit-sources": lambda scope, viewer, ranking: visit_source_table(scope, viewer=viewer, limit=min(ranking.limit, MAX_ROWS)),
+    "low-stock": lambda scope, viewer, ranking: low_stock_table(scope, viewer=viewer, limit=ranking.limit),
 }
 """By the path of the report: a new one is an entry here."""
 

@@ -39,7 +39,7 @@ _currency = TypeAdapter(Currency)
 
 
 class UnknownCurrencyError(UnprocessableError):
-    """No such currency."""
+    """There is no currency of that code."""
 
     code = "unknown_currency"
 

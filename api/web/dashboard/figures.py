@@ -8,6 +8,7 @@ from api.web import formats
 from models.money import Money
 
 Tone = Literal["good", "bad", "flat"]
+Better = Literal["more", "less", "neither"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,8 @@ class Table:
     rows: Sequence[Sequence[str]]
     empty: str
     note: str = ""
+    words: int = 1  # how many of the first columns are words, which begin where their head does
+    is_broad: bool = False  # too many columns for half the page
     template: ClassVar[str] = "ranking"
 
 
@@ -134,6 +137,14 @@ class FileLink:
 
 
 @dataclass(frozen=True, slots=True)
+class Files:
+    """The files of one report."""
+
+    report: str
+    links: Sequence[FileLink]
+
+
+@dataclass(frozen=True, slots=True)
 class Panel:
     """A chart or a table, and its files."""
 
@@ -146,7 +157,7 @@ class Sheet:
     """Everything a page of figures shows."""
 
     tiles: Sequence[Tile] = ()
-    tile_files: Sequence[FileLink] = ()
+    tile_files: Sequence[Files] = ()
     charts: Sequence[Panel] = ()
     tables: Sequence[Panel] = ()
     empty: str = ""  # instead of the charts, when nothing happened at all
@@ -160,7 +171,7 @@ def count_cell(number: int) -> Cell:
     return Cell(formats.count(number), str(number))
 
 
-def change_of(basis_points: int | None, *, before: str, less_is_better: bool = False) -> Change:
+def change_of(basis_points: int | None, *, before: str, better: Better = "more") -> Change:
     """From the change in basis points of the figure before; None where that was nothing to compare with."""
     if basis_points is None:
         return Change("none in the period before", "", "flat", "")
@@ -168,4 +179,5 @@ def change_of(basis_points: int | None, *, before: str, less_is_better: bool = F
         return Change("no change", "", "flat", before)
     is_more = basis_points > 0
     text = f"{formats.share(abs(basis_points))} {'more' if is_more else 'less'}"
-    return Change(text, "▲" if is_more else "▼", "bad" if is_more is less_is_better else "good", before)
+    tone: Tone = "flat" if better == "neither" else "good" if is_more is (better == "more") else "bad"
+    return Change(text, "▲" if is_more else "▼", tone, before)

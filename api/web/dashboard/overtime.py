@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from api.web import formats
 from api.web.dashboard.controls import Controls
-from api.web.dashboard.figures import Cell, Chart, ChartRow, Series, Tile, change_of, count_cell, money_cell
+from api.web.dashboard.figures import Better, Cell, Chart, ChartRow, Series, Tile, change_of, count_cell, money_cell
 from models.money import Money
 from services.analytics.figures import change
 from services.analytics.periods import Granularity
@@ -27,14 +27,31 @@ class Point(Protocol):
 P = TypeVar("P", bound=Point)
 
 
+def written(value: Figure) -> str:
+    return formats.money(value) if isinstance(value, Money) else formats.count(value)
+
+
 def compared_tile(
-    key: str, label: str, now: Figure, before: Figure | None, *, note: str = "", less_is_better: bool = False
+    key: str,
+    label: str,
+    now: Figure | None,
+    before: Figure | None,
+    *,
+    note: str = "",
+    better: Better = "more",
+    write: Callable[[Figure], str] = written,
 ) -> Tile:
-    """A figure, and how far it moved from that of the period before; None where nothing is compared."""
-    if before is None:
-        return Tile(key, label, written(now), note)
-    moved = change_of(change(size(now), size(before)), before=written(before), less_is_better=less_is_better)
-    return Tile(key, label, written(now), note, moved)
+    """A figure, and how far it moved from that of the period before; None where there is none, or nothing is compared."""
+    value = formats.MISSING if now is None else write(now)
+    if now is None or before is None:
+        return Tile(key, label, value, note)
+    moved = change_of(change(size(now), size(before)), before=write(before), better=better)
+    return Tile(key, label, value, note, moved)
+
+
+def share_of(value: Figure) -> str:
+    """A figure in basis points, written as a share."""
+    return formats.share(size(value))
 
 
 def over_time(
@@ -93,10 +110,6 @@ def bucket_row(moment: datetime, controls: Controls, cells: list[Cell]) -> Chart
     local = moment.astimezone(controls.scope.period.zone)
     granularity = controls.scope.granularity
     return ChartRow(formats.moment(local, granularity), cells, formats.tick(local, granularity))
-
-
-def written(value: Figure) -> str:
-    return formats.money(value) if isinstance(value, Money) else formats.count(value)
 
 
 def cell_of(value: Figure) -> Cell:

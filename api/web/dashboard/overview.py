@@ -38,6 +38,7 @@ async def _sources(reports: Reports) -> Table:
 
 
 NET = sale_widget("net", "net", "Net sales", note="Paid, less what was given back")
+UNITS = sale_widget("units", "units_count", "Pieces sold")
 REFUNDS = refunds_widget()
 PRODUCTS = Widget("table", "top-products", "Products that sold best", _products, File("products", ranking=Ranking(limit=TOP)))
 SOURCES = Widget("table", "sources", "Where orders came from", _sources, File("sources", ranking=Ranking(limit=TOP)))
@@ -46,7 +47,7 @@ OVERVIEW = [
     NET,
     sale_widget("orders", "orders_count", "Orders", note="Counted when they are paid"),
     sale_widget("average", "average_order_value", "Average order", note="Before refunds"),
-    sale_widget("units", "units_count", "Pieces sold"),
+    UNITS,
     REFUNDS,
     Widget("chart", "net-sales", "Net sales over time", _net_sales, File("revenue")),
     Widget("chart", "orders", "Orders over time", _orders, File("revenue")),

@@ -29,6 +29,7 @@ from services.analytics.periods import InvalidPeriodError
 from services.analytics.scopes import UnknownTimeZoneError
 from services.cache import Cache
 from services.errors import AppError
+from services.settings import Settings
 from services.users.permissions import Permission, Viewer
 from services.users.sessions import SessionNotFoundError
 
@@ -172,7 +173,7 @@ def _figures_page(view: View) -> Handler:
             sheet=sheet,
             ranges=RANGES,
             fineness=FINENESS,
-            currencies=await _choices(controls),
+            currencies=await _choices(controls, signin.settings_of(request)),
             zones=zones(),
             library=chartlibrary,
             logout_path=LOGOUT,
@@ -199,10 +200,10 @@ def _figures_part(view: View) -> Handler:
     return show
 
 
-async def _choices(controls: Controls) -> list[str]:
+async def _choices(controls: Controls, settings: Settings) -> list[str]:
     """The currencies to choose from: none where there is but the one that is shown."""
     found = await _currencies.get_or_load("", list_currencies)
-    choices = sorted({*found, controls.scope.currency})
+    choices = sorted({*found, controls.scope.currency, settings.currency})
     return choices if len(choices) > 1 else []
 
 

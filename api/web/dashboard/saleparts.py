@@ -1,7 +1,7 @@
 """Parts of the pages about sales: a figure of the sales report as a tile, and what is said when nothing was sold."""
 
 from api.web import formats
-from api.web.dashboard.figures import Tile
+from api.web.dashboard.figures import Better, Tile
 from api.web.dashboard.overtime import compared_tile
 from api.web.dashboard.widgets import File, Reports, Widget
 from services.analytics.sales import SalesReportService
@@ -15,11 +15,11 @@ async def nothing_sold(reports: Reports) -> str:
     return f"In this period ({reports.controls.days_text}) nothing was sold or given back."
 
 
-def sale_widget(key: str, field: str, label: str, *, note: str = "", less_is_better: bool = False) -> Widget:
+def sale_widget(key: str, field: str, label: str, *, note: str = "", better: Better = "more") -> Widget:
     """One figure of the sales report, compared where the report compares."""
 
     async def make(reports: Reports) -> Tile:
-        return await _tile(reports, key, field, label, note=note, less_is_better=less_is_better)
+        return await _tile(reports, key, field, label, note=note, better=better)
 
     return Widget("tile", key, label, make, File("sales"))
 
@@ -28,12 +28,12 @@ def refunds_widget() -> Widget:
     async def make(reports: Reports) -> Tile:
         number = (await reports.read(SalesReportService.get_sales_report)).figures.refunds_count
         note = "None given" if number == 0 else f"{formats.count(number)} given"
-        return await _tile(reports, "refunds", "refunds", "Refunds", note=note, less_is_better=True)
+        return await _tile(reports, "refunds", "refunds", "Refunds", note=note, better="less")
 
     return Widget("tile", "refunds", "Refunds", make, File("sales"))
 
 
-async def _tile(reports: Reports, key: str, field: str, label: str, *, note: str, less_is_better: bool) -> Tile:
+async def _tile(reports: Reports, key: str, field: str, label: str, *, note: str, better: Better) -> Tile:
     report = await reports.read(SalesReportService.get_sales_report)
     before = None if report.previous is None else getattr(report.previous, field)
-    return compared_tile(key, label, getattr(report.figures, field), before, note=note, less_is_better=less_is_better)
+    return compared_tile(key, label, getattr(report.figures, field), before, note=note, better=better)

@@ -67,9 +67,9 @@ COUPONS = Widget("table", "coupons", "Coupons", _coupons, File("coupons", rankin
 SALES = [
     NET,
     sale_widget("total", "total", "Paid", note="With tax and shipping"),
-    sale_widget("discount", "discount", "Discounts", less_is_better=True),
+    sale_widget("discount", "discount", "Discounts", better="less"),
     REFUNDS,
-    sale_widget("cancelled", "cancelled_count", "Cancelled", note="After they were paid", less_is_better=True),
+    sale_widget("cancelled", "cancelled_count", "Cancelled", note="After they were paid", better="less"),
     Widget("chart", "paid", "Paid over time", _paid, File("revenue")),
     CATEGORIES,
     Widget("table", "steps", "From full price to net", _steps, File("sales")),

@@ -3,10 +3,14 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from api.web.dashboard.content import CONTENT
+from api.web.dashboard.customers import CUSTOMERS
 from api.web.dashboard.figures import Sheet
 from api.web.dashboard.overview import OVERVIEW
+from api.web.dashboard.products import PRODUCTS
 from api.web.dashboard.saleparts import nothing_sold
 from api.web.dashboard.sales import SALES
+from api.web.dashboard.stock import STOCK
 from api.web.dashboard.widgets import Reports, Widget, sheet_of
 
 
@@ -37,6 +41,10 @@ class View:
 VIEWS = [
     View("overview", "/dashboard", "Overview", "new orders", OVERVIEW, nothing_sold),
     View("sales", "/dashboard/sales", "Sales", "new orders", SALES, nothing_sold),
+    View("customers", "/dashboard/customers", "Customers", "purchases", CUSTOMERS),
+    View("products", "/dashboard/products", "Products", "purchases and visits", PRODUCTS),
+    View("stock", "/dashboard/stock", "Stock", "the stock", STOCK),
+    View("content", "/dashboard/content", "Content", "readers", CONTENT),
 ]
 
 WIDGETS = {widget.name: widget for view in VIEWS for widget in view.widgets}

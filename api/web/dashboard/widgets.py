@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from api.web.dashboard.controls import Controls
-from api.web.dashboard.figures import FileLink, Panel, Sheet, Shown, Tile, Untold
+from api.web.dashboard.figures import FileLink, Files, Panel, Sheet, Shown, Tile, Untold
 from api.web.formats import MISSING
 from services.analytics.exports import EXPORTERS, Ranking
 from services.analytics.files import ExportFormat
@@ -132,7 +132,12 @@ def _panel(widget: Widget, shown: Shown, reports: Reports) -> Panel:
     return Panel(shown, () if isinstance(shown, Untold) else widget.links(reports.controls))
 
 
-def _first_of_each_report(widgets: Iterable[Widget], controls: Controls) -> list[FileLink]:
+def _first_of_each_report(widgets: Iterable[Widget], controls: Controls) -> list[Files]:
     """Tiles of one report share its file."""
     firsts = {widget.file.report: widget for widget in reversed(list(widgets)) if widget.file is not None}
-    return [link for widget in reversed(list(firsts.values())) for link in widget.links(controls)]
+    found = [Files(_title(report), widget.links(controls)) for report, widget in reversed(firsts.items())]
+    return [files for files in found if files.links]
+
+
+def _title(report: str) -> str:
+    return report.replace("-", " ").capitalize()

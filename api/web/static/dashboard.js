@@ -66,6 +66,12 @@
     return { tickmode: "array", tickvals: at, ticktext: at.map((index) => labels[index]) };
   }
 
+  // Names beside bars leave at least half of the width to these.
+  function shorten(labels, width) {
+    const room = Math.max(10, Math.floor(width * 0.4 / 6.5));
+    return labels.map((label) => (label.length > room ? `${label.slice(0, room - 1).trimEnd()}…` : label));
+  }
+
   function scale(numbers) {
     const most = Math.max(0, ...numbers.map((number) => Math.abs(number ?? 0)));
     const whole = numbers.every((number) => number === null || Number.isInteger(number));
@@ -83,7 +89,7 @@
     const names = { ...quiet, showgrid: false, ...(across ? { automargin: true } : {}) };
     names[across ? "autorange" : "range"] = across ? "reversed" : [-0.6, series[0].labels.length - 0.4];
     Object.assign(names, across
-      ? { tickmode: "array", tickvals: series[0].labels.map((_, index) => index), ticktext: series[0].labels }
+      ? { tickmode: "array", tickvals: series[0].labels.map((_, index) => index), ticktext: shorten(series[0].labels, place.clientWidth) }
       : { ...ticks(series[0].labels, place.clientWidth - 60), tickangle: 0 });
     const amounts = { ...quiet, zeroline: true, zerolinecolor: colour("soft"), zerolinewidth: 1, automargin: true, tickprefix: table.dataset.prefix, nticks: across ? Math.max(2, Math.floor((place.clientWidth - 140) / 70)) : 6, tickangle: 0, rangemode: "tozero", ...scale(numbers) };
     const layout = {
@@ -97,7 +103,7 @@
       hovermode: across ? "y" : "x",
       hoverlabel: { bgcolor: colour("surface"), bordercolor: colour("grid"), font: { color: colour("ink") } },
       showlegend: series.length > 1,
-      legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", itemclick: false, itemdoubleclick: false },
+      legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", traceorder: "normal", itemclick: false, itemdoubleclick: false },
       [across ? "yaxis" : "xaxis"]: names,
       [across ? "xaxis" : "yaxis"]: amounts,
     };
