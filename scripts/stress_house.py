@@ -53,6 +53,7 @@ class House:
             "AGORA_SANDBOX_GATEWAY_URL": self.sandbox.url,
             "AGORA_SANDBOX_GATEWAY_SECRET": self.sandbox.secret,
             "AGORA_GATEWAY_TIMEOUT_SECONDS": "2",
+            "AGORA_TRUSTED_PROXIES": '["127.0.0.1/32"]',  # so that shoppers can come from addresses of their own
             "AGORA_ANONYMOUS_REQUESTS": "1000000",
             "AGORA_USER_REQUESTS": "1000000",
             "AGORA_COUPON_ATTEMPTS": "1000000",

@@ -177,8 +177,9 @@ class _Checkout:
         buyer = await buyer_of(holder.viewer, account, settings=self.settings)
         number = await SequenceService.next_number(ORDER_PREFIX, now=self.now)
         ticket = Ticket(self.key, number, draft, gateway, "shop", self.now, self.client_address)
-        # The cart, its stock, and what the fraud rules count: who shares one of these queues here.
-        hot = [f"cart {holder.owner}", *(line.variant_id for line in cart.lines), buyer.key, self.client_address]
+        # The cart, its stock, its codes, and what the fraud rules count: who shares one of these queues here.
+        stock, codes = [line.variant_id for line in cart.lines], [f"coupon {code}" for code in cart.coupon_codes]
+        hot = [f"cart {holder.owner}", *stock, *codes, buyer.key, self.client_address]
         carts: list[Cart] = [cart]  # as it was read: is it another one by now, the transaction finds out and starts again
 
         async def work(session: Session) -> Placed:
