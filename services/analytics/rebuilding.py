@@ -17,6 +17,7 @@ from models.payments import Payment, Refund
 from services.analytics.counting import Fact, count_facts
 from services.analytics.facts import ORDER_FIELDS, PAYMENT_FIELDS, REFUND_FIELDS, RETURN_FIELDS, Row, facts_of_order
 from services.errors import InvalidStateError
+from services.heavy import heavy_work
 
 BATCH = 100  # orders read, and counted in one transaction
 DELETED = 1_000  # rows deleted by one command
@@ -76,7 +77,8 @@ async def rebuild(*, pause: timedelta) -> int:
     number = await run_transaction(_open)
     counted = 0
     async for facts in read_facts():
-        await count_facts(facts, generation=number)
+        async with heavy_work():  # for each batch anew, so that exports and other reports come in between
+            await count_facts(facts, generation=number)
         counted += len(facts)
 
     async def replace(session: Session) -> None:

@@ -29,7 +29,8 @@ class RollupService:
 
         Reports read the old ones until the new ones are complete. May be killed anywhere and run again; of two at once, the
         later one wins and the other raises RebuildOvertakenError. `pause` is how long the old ones outlive their replacement,
-        for those who just began to read them. Must not be called inside a transaction.
+        for those who just began to read them. Every batch waits for a place of heavy work, and raises OverloadedError where none
+        can be waited for. Must not be called inside a transaction.
         """
         return await rebuild(pause=pause)
 

@@ -39,6 +39,7 @@ from services.ecommerce.orders.cancellation import CancellationService
 from services.ecommerce.orders.reading import OrderAccess
 from services.ecommerce.orders.settlement import OrderSettlement
 from services.events import Consumer, EventService
+from services.heavy import heavy_work
 from services.reconcile import CHECKS
 from services.settings import Settings
 from tests.factories.catalog import create_category, create_product
@@ -406,6 +407,16 @@ class TestRebuild:
 
         assert is_paid
         assert await drift() == []
+
+    async def test_waits_for_a_place_of_heavy_work(self, database: Database) -> None:
+        await make_sale([make_sold_line(await create_product())], paid_at=PAID).store()
+        async with heavy_work(), heavy_work():
+            rebuild = asyncio.create_task(rebuilt())
+            await asyncio.sleep(0.1)
+            assert await Rollup.count_rows({}) == 0
+
+        assert await rebuild == 1
+        assert await Rollup.count_rows({}) > 0
 
     async def test_of_two_at_once_the_later_wins(self, shop: Shop) -> None:
         await shop(random.Random(3), 20)
