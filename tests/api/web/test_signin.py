@@ -126,6 +126,34 @@ class TestLogin:
         assert f'value="{target}"' in form.text
         assert answer.headers["Location"] == "/dashboard?range=7d&zone=Europe/Berlin"
 
+    async def test_each_lands_on_the_first_page_that_is_for_them(self, client: httpx2.AsyncClient, settings: Settings) -> None:
+        for role, asked, landing in [
+            (Role.MANAGER, "", "/dashboard"),
+            (Role.MANAGER, "/admin/orders?page=2", "/admin/orders?page=2"),
+            (Role.MANAGER, "/admin/jobs", "/dashboard"),
+            (Role.EDITOR, "", "/admin"),
+            (Role.EDITOR, "/dashboard/sales", "/admin"),
+            (Role.EDITOR, "/admin/reviews", "/admin/reviews"),
+            (Role.EDITOR, "/admin/orders", "/admin"),
+            (Role.VENDOR, "", "/admin"),
+        ]:
+            client.cookies.clear()
+            user = await create_login_user(settings=settings, role=role)
+            answer = await send_form(client, user.username, next=asked)
+            assert (answer.status_code, answer.headers["Location"]) == (303, landing), (role, asked)
+            assert (await client.get(landing)).status_code == 200
+
+    async def test_an_editor_at_the_dashboard_is_shown_the_way_to_the_admin(
+        self, client: httpx2.AsyncClient, settings: Settings
+    ) -> None:
+        await enter(client, settings, Role.EDITOR)
+
+        refused = await client.get("/dashboard")
+
+        assert refused.status_code == 403
+        assert '<a href="/admin">Open the admin</a>' in refused.text
+        assert (await client.get(LOGIN)).headers["Location"] == "/admin"
+
     @pytest.mark.parametrize("target", ["https://evil.test/", "//evil.test", "/dashboard/login", "/api/v1/users/me"])
     async def test_leads_nowhere_else(self, client: httpx2.AsyncClient, settings: Settings, target: str) -> None:
         user = await create_login_user(settings=settings, role=Role.MANAGER)

@@ -24,14 +24,23 @@ from tests.factories.payments import RecordingListener, create_payment
 BUDGETS = {
     "/admin": 0,
     "/admin/comments": 2,  # the queue, its authors' names
+    "/admin/reviews": 3,  # the queue, its authors' names, its products'
+    "/admin/posts": 2,  # the posts, their authors' names
+    "/admin/posts/{posts}": 2,
     "/admin/fraud": 1,
+    "/admin/rules": 1,
+    "/admin/rules/{rules}": 1,
     "/admin/orders": 2,  # the page, its count
     "/admin/orders/{orders}": 4,  # the order, its owner, its timeline, its payments
+    "/admin/returns": 1,
+    "/admin/returns/{returns}": 1,
+    "/admin/coupons": 2,
     "/admin/payments": 1,
     "/admin/payments/{payments}": 3,
     "/admin/stock": 3,  # the page, its count, the locations
     "/admin/stock/{stock}": 3,
     "/admin/products": 3,
+    "/admin/products/{products}": 5,  # the product, its categories, its levels and their count, the locations
     "/admin/users": 2,
     "/admin/users/{users}": 1,
     "/admin/webhooks": 1,
