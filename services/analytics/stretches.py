@@ -16,6 +16,7 @@ Sums = dict[str, int]
 Row = Mapping[str, Any]
 
 _DAY = timedelta(days=1)
+_FEW = 2  # a period and the one before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +90,41 @@ class Stretches:
         return [(key, found[key][0]) for key in best]
 
     async def _add_months(self, found: MutableMapping[str, list[Sums]], place: Place, keys: Sequence[str] | None) -> None:
-        if self._days and keys != []:
-            fields = {"_id": 0, "key": 1, "month": 1, "totals": 1, "days": 1}
-            for row in await MonthRollup.find_rows(self._months_query(place, keys), fields):
-                self._add_month(found[row["key"]], row)
+        """Added up in the database for few stretches, and here for many: an expression would have a part for each of them."""
+        if not self._days or keys == []:
+            return
+        query = self._months_query(place, keys)
+        if self._count <= _FEW:
+            for row in await MonthRollup.aggregate_rows(self._sums_pipeline(place.dimension, query)):
+                for stretch, sums in enumerate(found[row["_id"]]):
+                    add_up(sums, {name: int(row[f"{name}_{stretch}"]) for name in METRICS[place.dimension]})
+            return
+        for row in await MonthRollup.find_rows(query, {"_id": 0, "key": 1, "month": 1, "totals": 1, "days": 1}):
+            self._add_month(found[row["key"]], row)
 
     def _metric_pipeline(self, place: Place, metric: str) -> list[dict[str, Any]]:
-        """Rows `{"_id": <key>, "amount": 300}`. The embedded server takes what a group names from the rows as they lie."""
-        amount: Any = f"$totals.{metric}"
-        for month, whole in self._whole.items():
-            if whole is None:
-                amount = {"$cond": [{"$eq": ["$month", month]}, _part_of(month, self._days[month], metric), amount]}
-        return [{"$match": self._months_query(place, None)}, {"$group": {"_id": "$key", "amount": {"$sum": amount}}}]
+        """Rows `{"_id": <key>, "amount": 300}`."""
+        group = {"_id": "$key", "amount": {"$sum": self._amount(metric, 0)}}
+        return [{"$match": self._months_query(place, None)}, {"$group": group}]
+
+    def _sums_pipeline(self, dimension: Dimension, query: dict[str, Any]) -> list[dict[str, Any]]:
+        """Rows `{"_id": <key>, "total_0": 300, "total_1": 500}`, by metric and number of the stretch."""
+        sums = {
+            f"{name}_{stretch}": {"$sum": self._amount(name, stretch)}
+            for name in METRICS[dimension]
+            for stretch in range(self._count)
+        }
+        return [{"$match": query}, {"$group": {"_id": "$key", **sums}}]
+
+    def _amount(self, metric: str, stretch: int) -> Any:
+        """What the row of a month adds to a stretch. In a `$group`, for which the embedded server takes it as it lies."""
+        whole = [month for month, only in self._whole.items() if only == stretch]
+        amount: Any = {"$cond": [{"$in": ["$month", whole]}, f"$totals.{metric}", 0]} if whole else 0
+        for month, days in self._days.items():
+            own = [int(number) for number, lies_in in days.items() if lies_in == stretch]
+            if own and self._whole[month] is None:
+                amount = {"$cond": [{"$eq": ["$month", month]}, _part_of(month, own, metric), amount]}
+        return amount
 
     def _months_query(self, place: Place, keys: Sequence[str] | None) -> dict[str, Any]:
         if keys is None:
@@ -149,20 +173,20 @@ def _only(month: datetime, days: Mapping[str, int]) -> int | None:
     return stretches.pop() if is_whole else None
 
 
-def _part_of(month: datetime, days: Mapping[str, int], metric: str) -> dict[str, Any]:
+def _part_of(month: datetime, days: Sequence[int], metric: str) -> dict[str, Any]:
     """The sum of these adjoining days of a month's row. Of few terms: the embedded server seeks the path of each."""
-    first, last = min(map(int, days)), max(map(int, days))
     length = monthrange(month.year, month.month)[1]
-    terms: dict[str, int] = {}
+    added, taken_off = [], []
     for third, (begin, end) in enumerate(((1, 10), (11, 20), (21, length)), start=1):
-        inside = range(max(first, begin), min(last, end) + 1)
+        inside = [day for day in days if begin <= day <= end]
         outside = [day for day in range(begin, end + 1) if day not in inside]
         if len(outside) < len(inside):
-            terms |= {f"thirds.{metric}.{third}": 1, **{f"days.{metric}.{day}": -1 for day in outside}}
+            added.append(f"$thirds.{metric}.{third}")
+            taken_off += [f"$days.{metric}.{day}" for day in outside]
         else:
-            terms |= {f"days.{metric}.{day}": 1 for day in inside}
-    return {"$subtract": [_sum_of(terms, 1), _sum_of(terms, -1)]}
+            added += [f"$days.{metric}.{day}" for day in inside]
+    return {"$subtract": [_sum_of(added), _sum_of(taken_off)]}
 
 
-def _sum_of(terms: Mapping[str, int], sign: int) -> dict[str, Any]:
-    return {"$add": [0, *({"$ifNull": [f"${path}", 0]} for path, own in terms.items() if own == sign)]}
+def _sum_of(paths: Sequence[str]) -> Any:
+    return {"$add": [{"$ifNull": [path, 0]} for path in paths]} if paths else {"$literal": 0}
