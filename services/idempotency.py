@@ -8,7 +8,7 @@ key may be used again.
 A claim stands for as long as it is worked on, and not longer. It names the process that holds it. That process knows what it
 works on: a claim it could not give back, because the database was away, is free at once. What another process holds stands for
 three seconds, and beyond while that process says that it lives. To take a claim over from one that only seemed dead is safe, too:
-it cannot settle any more, and its effect is undone.
+it cannot settle any more, and its effect is undone. A twin of what is worked on here waits a moment for the answer.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from services.errors import ConflictError, RuleViolatedError, UnprocessableError
 MAX_KEY_LENGTH = 255
 STANDS_FOR = timedelta(seconds=3)  # a claim by itself, and all of a process since it last said that it lives
 SIGN_OF_LIFE_SECONDS = 1.0
+TWIN_WAITS_SECONDS = 2.0
 KEPT_FOR = timedelta(hours=24)
 
 
@@ -109,12 +110,28 @@ class Operation:
         self.kept = answer
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A request that is worked on here."""
+
+    since: float = field(default_factory=time.monotonic)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True)
 class _Life:
-    """This process, from its start to its end, and since when it works on which claims, by their ids."""
+    """This process, from its start to its end, and what it works on, by the ids of the claims."""
 
     id: PydanticObjectId = field(default_factory=PydanticObjectId)
-    at_work: dict[PydanticObjectId, float] = field(default_factory=dict)
+    at_work: dict[PydanticObjectId, _Work] = field(default_factory=dict)
+
+    def begin(self, claim: Claim) -> None:
+        self.at_work[claim.claim_id] = _Work()
+
+    def end(self, claim: Claim) -> None:
+        work = self.at_work.pop(claim.claim_id, None)
+        if work is not None:
+            work.over.set()
 
 
 _life = _Life()
@@ -169,7 +186,7 @@ class IdempotencyService:
             await IdempotencyService.release(claimed)
             raise
         finally:
-            _life.at_work.pop(claimed.claim_id, None)
+            _life.end(claimed)
 
     @staticmethod
     async def run_outside(
@@ -195,7 +212,7 @@ class IdempotencyService:
             await IdempotencyService.release(claimed)
             raise
         finally:
-            _life.at_work.pop(claimed.claim_id, None)
+            _life.end(claimed)
         return answer
 
     @staticmethod
@@ -211,12 +228,12 @@ class IdempotencyService:
         claim = Claim(_digest(secret, request.caller, request.method, request.path, request.key), PydanticObjectId())
         fingerprint = _digest(secret, request.query, request.body)
         claimed: Claim | Answer | None = None
-        _life.at_work[claim.claim_id] = time.monotonic()  # before anybody can see the claim
+        _life.begin(claim)  # before anybody can see the claim
         try:
-            claimed = await _take(claim, fingerprint, now)
+            claimed = await _take(claim, fingerprint, now, patience=TWIN_WAITS_SECONDS)
         finally:
             if claimed is not claim:
-                _life.at_work.pop(claim.claim_id, None)
+                _life.end(claim)
         return claimed
 
     @staticmethod
@@ -247,7 +264,7 @@ async def _tell_of_life() -> None:
         heed_cancellation()
         await asyncio.sleep(SIGN_OF_LIFE_SECONDS)
         long_ago = time.monotonic() - SIGN_OF_LIFE_SECONDS
-        if any(since <= long_ago for since in _life.at_work.values()):
+        if any(work.since <= long_ago for work in _life.at_work.values()):
             moment = present()
             update = {"$set": {"alive_until": moment + STANDS_FOR}, "$setOnInsert": {"created_at": moment}}
             with contextlib.suppress(PyMongoError):
@@ -266,8 +283,8 @@ class _RefusedError(Exception):
         self.answer = answer
 
 
-async def _take(claim: Claim, fingerprint: str, now: datetime) -> Claim | Answer:
-    """The claim, once it is stored, or the answer there was."""
+async def _take(claim: Claim, fingerprint: str, now: datetime, *, patience: float) -> Claim | Answer:
+    """The claim, once it is stored, or the answer there was. Waits so many seconds for what is worked on here."""
     row = IdempotentAnswer(
         scope=claim.scope,
         fingerprint=fingerprint,
@@ -279,11 +296,11 @@ async def _take(claim: Claim, fingerprint: str, now: datetime) -> Claim | Answer
     try:
         await row.store()
     except DuplicateKeyError:
-        return await _meet(claim, fingerprint, now)
+        return await _meet(claim, fingerprint, now, patience=patience)
     return claim
 
 
-async def _meet(claim: Claim, fingerprint: str, now: datetime) -> Claim | Answer:
+async def _meet(claim: Claim, fingerprint: str, now: datetime, *, patience: float) -> Claim | Answer:
     """What the request that found its key taken does: answer as before, refuse, or take over what is abandoned."""
     row = await IdempotentAnswer.find_row({"scope": claim.scope})
     if row is None:  # given back this very moment; the caller's next attempt finds it free
@@ -312,8 +329,23 @@ async def _meet(claim: Claim, fingerprint: str, now: datetime) -> Claim | Answer
     if held.fingerprint != fingerprint:
         raise IdempotencyKeyReusedError
     if held.status is None:
-        raise IdempotencyInProgressError
+        left = await _wait_for(held.claim_id, patience)
+        return await _take(claim, fingerprint, now, patience=left)
     return Answer(held.status, held.headers or {}, held.body or b"", is_replay=True)
+
+
+async def _wait_for(claim_id: PydanticObjectId, patience: float) -> float:
+    """Until this process is done with a claim; the patience that is left. Raises IdempotencyInProgressError."""
+    work = _life.at_work.get(claim_id)
+    if work is None:
+        raise IdempotencyInProgressError
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(patience):
+            await work.over.wait()
+    except TimeoutError as error:
+        raise IdempotencyInProgressError from error
+    return patience - (time.monotonic() - began)
 
 
 async def _is_abandoned(held: IdempotentAnswer, now: datetime) -> bool:

@@ -28,8 +28,9 @@ SECRET = b"a-secret-for-tests-only"
 
 
 @pytest.fixture(autouse=True)
-def life() -> Iterator[None]:
+def life(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Some of these tests leave claims behind on which nobody works; they end with the process of the test."""
+    monkeypatch.setattr(idempotency, "TWIN_WAITS_SECONDS", 0.1)
     with another_process():
         yield
 
@@ -85,6 +86,46 @@ class TestRun:
             assert all(isinstance(error, IdempotencyInProgressError) for error in refused)
             assert (await run(request)).body in given
             assert len(await Tag.find_rows({})) == round_number + 1
+
+    async def test_twin_waits_and_is_given_the_answer(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(idempotency, "TWIN_WAITS_SECONDS", 10)
+        began, may_end = asyncio.Event(), asyncio.Event()
+
+        async def slow() -> Answer:
+            began.set()
+            await may_end.wait()
+            return await create_tag()
+
+        first = asyncio.create_task(IdempotencyService.run(make_request(), work=slow, secret=SECRET))
+        await began.wait()
+        twins = [asyncio.create_task(run(make_request())) for _ in range(50)]
+        await asyncio.sleep(0.2)
+        assert not any(twin.done() for twin in twins)
+        may_end.set()
+
+        answers = await asyncio.gather(*twins)
+        assert {answer.body for answer in answers} == {(await first).body}
+        assert all(answer.is_replay for answer in answers)
+        assert len(await Tag.find_rows({})) == 1
+
+    async def test_twins_of_what_failed_have_one_effect(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each may try, one after the other, until one succeeds."""
+        monkeypatch.setattr(idempotency, "TWIN_WAITS_SECONDS", 10)
+        tries: list[int] = []
+
+        async def fail_at_first() -> Answer:
+            tries.append(1)
+            await asyncio.sleep(0)
+            if len(tries) < 3:
+                raise LookupError
+            return await create_tag()
+
+        calls = [IdempotencyService.run(make_request(), work=fail_at_first, secret=SECRET) for _ in range(20)]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+
+        assert sum(isinstance(answer, LookupError) for answer in answers) == 2
+        assert len({answer.body for answer in answers if isinstance(answer, Answer)}) == 1
+        assert (len(tries), len(await Tag.find_rows({}))) == (3, 1)
 
     async def test_other_body_under_the_same_key_is_refused(self, database: Database) -> None:
         await run(make_request(body=b'{"amount":1}'))
