@@ -2,6 +2,7 @@
 
 from models.analytics.dashboards import SavedDashboard
 from models.analytics.events import VisitEvent, VisitorSalt
+from models.analytics.ledger import LedgerMark, StockDay, VariantMonth, VariantSold
 from models.analytics.purchases import CustomerDay, CustomerSale, CustomerTotals, CustomerValue, SegmentSnapshot
 from models.analytics.rollups import FactMark, MonthRollup, Rollup, RollupGeneration
 from models.audit import AuditEntry
@@ -75,6 +76,7 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     ImportRun,
     Job,
     KeyHolder,
+    LedgerMark,
     Like,
     LoginRecord,
     LoginSession,
@@ -108,6 +110,7 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     SentMail,
     Sequence,
     ShippingZone,
+    StockDay,
     StockLevel,
     StockLocation,
     StockMovement,
@@ -120,6 +123,8 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     TaxZone,
     Transaction,
     User,
+    VariantMonth,
+    VariantSold,
     VisitEvent,
     VisitorSalt,
     WebhookDelivery,

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from scripts.connection import run_connected
+from services.analytics.ledger import LedgerService
 from services.analytics.purchases import PurchaseService
 from services.analytics.rollups import RollupService
 from services.indexes import IndexService
@@ -32,6 +33,8 @@ async def make_anew(console: Console, *, pause: timedelta = PAUSE) -> int:
     console.print(f"The rollups are made anew of {count:,} facts, in {time.perf_counter() - began:.1f} s.")
     if changed := await PurchaseService.rebuild():
         console.print(f"The purchases of {changed:,} customers were not what their orders say, and are.")
+    if count := await LedgerService.rebuild():
+        console.print(f"{count:,} stock movements are summed anew.")
     return 0
 
 

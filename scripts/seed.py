@@ -32,6 +32,7 @@ from scripts.connection import run_connected
 from scripts.embedded import LaunchError
 from scripts.samples import DEMO_ACCOUNTS, make_unit
 from scripts.samples_unit import Unit, sample_id
+from services.analytics.ledger import LedgerService
 from services.analytics.purchases import PurchaseService
 from services.analytics.rebuilding import facts_of_books, grouped
 from services.analytics.rollups import RollupService
@@ -172,6 +173,7 @@ async def count_samples(unit: Unit) -> None:
     buyers = sorted({order.customer_id for order in unit.documents.get(Order, ()) if order.customer_id is not None})
     for at in range(0, len(buyers), BATCH):
         await PurchaseService.recount(*buyers[at : at + BATCH])
+    await LedgerService.restart()  # samples are written into the ledger's past
 
 
 async def _complete(unit: Unit) -> None:

@@ -13,6 +13,7 @@ from models.database import DatabaseUnavailableError, PyMongoError, heed_cancell
 from models.events import Event
 from services.analytics.consumer import ROLLUP_CONSUMER
 from services.analytics.dashboards import DASHBOARD_ERASURE
+from services.analytics.ledger import LedgerService
 from services.analytics.purchases import PURCHASE_CONSUMER
 from services.analytics.segments import SegmentService
 from services.analytics.traffic import TrafficService
@@ -53,6 +54,7 @@ def make_jobs(settings: Settings) -> list[RecurringJob]:
         RecurringJob("purge_trashed_posts", timedelta(days=1), _purge_trashed_posts),
         RecurringJob("roll_up_visits", timedelta(seconds=5), _roll_up_visits),
         RecurringJob("take_segment_snapshots", timedelta(hours=1), _take_segment_snapshots),
+        RecurringJob("follow_stock_ledger", timedelta(minutes=5), _follow_stock_ledger),
         RecurringJob("forget_visits", timedelta(days=1), partial(_forget_visits, settings)),
         RecurringJob("replay_dead_letters", timedelta(seconds=5), partial(_replay_dead_letters, make_consumers(settings))),
         RecurringJob("mark_abandoned_carts", timedelta(minutes=5), partial(_mark_abandoned_carts, settings)),
@@ -98,6 +100,10 @@ async def _roll_up_visits() -> str:
 
 async def _take_segment_snapshots() -> str:
     return f"segments of customers in {await SegmentService.take_snapshots()} currencies"
+
+
+async def _follow_stock_ledger() -> str:
+    return f"{await LedgerService.follow_all()} stock movements summed"
 
 
 async def _forget_visits(settings: Settings) -> str:

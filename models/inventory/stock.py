@@ -114,8 +114,9 @@ class StockMovement(AgoraDocument):
             IndexModel([("location_id", ASCENDING), ("_id", DESCENDING)], name="location_newest"),
             # What one order or delivery moved.
             IndexModel([("reference", ASCENDING), ("_id", DESCENDING)], name="reference_newest"),
-            # Reports: what moved since a moment.
+            # Reports: what moved since a moment, and what was written since one.
             IndexModel([("occurred_at", ASCENDING)], name="occurred"),
+            IndexModel([("created_at", ASCENDING)], name="created"),
         ]
 
 

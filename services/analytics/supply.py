@@ -7,7 +7,7 @@ from models.analytics.stock import StockCover
 from models.analytics.supply import CoverReport, LowStockItem, LowStockReport
 from models.inventory.stock import StockLevel, StockMovement
 from services.analytics.figures import window_of
-from services.analytics.inventory import SOLD_KINDS
+from services.analytics.ledger import SOLD_KINDS
 from services.analytics.scopes import ReportScope
 from services.heavy import heavy_work
 from services.inventory.locations import known_locations

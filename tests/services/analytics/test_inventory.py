@@ -1,8 +1,9 @@
 """Turnover, cover and dead stock, by hand and against plain Python over the ledger."""
 
 import random
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
-from itertools import count
+from itertools import count, product
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,21 +15,33 @@ from models.inventory.stock import MovementKind, StockLevel, StockMovement
 from models.money import Money
 from models.users import Role
 from services.analytics.inventory import InvalidDeadStockError, InventoryReportService
+from services.analytics.ledger import SETTLED, LedgerService
 from services.analytics.periods import Period
 from services.analytics.scopes import ReportScope
 from services.errors import PermissionDeniedError
 from services.pagination import CursorCodec
 from services.users.permissions import Viewer
-from tests.commands import CommandLog
+from tests.commands import CommandLog, Commands
 
 MANAGER = Viewer(PydanticObjectId(), "manager", Role.MANAGER)
 CURSORS = CursorCodec(b"0" * 32)
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
 _numbers = count(1)
+SPANS = ((date(2026, 10, 20), date(2026, 10, 26)), (date(2026, 9, 1), date(2026, 11, 1)), (date(2026, 11, 28), date(2026, 12, 1)))
 
 
 def scope(start: date = date(2026, 11, 1), end: date = date(2026, 12, 1), zone: str = "UTC", **over: Any) -> ReportScope:
     return ReportScope(**{"period": Period(start, end, ZoneInfo(zone)), "currency": "USD", **over})
+
+
+def written_at(number: int) -> datetime:
+    """One after the other, whenever they occurred."""
+    return datetime(2027, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
+
+
+async def follow_up_to(movement: StockMovement, **over: Any) -> int:
+    """Sum what was written before this movement."""
+    return await LedgerService.follow_all(now=movement.created_at + SETTLED, **over)
 
 
 class Shelf:
@@ -49,9 +62,10 @@ class Shelf:
         return Money(amount=amount, currency=self.currency)
 
     async def move(self, kind: MovementKind, quantity: int, occurred_at: datetime, unit: int = 100) -> None:
+        movement_number = next(_numbers)
         movement = StockMovement(
             **self.place,
-            key=f"test:{next(_numbers)}",
+            key=f"test:{movement_number}",
             kind=kind,
             quantity=quantity,
             value=self.money(quantity * unit),
@@ -59,6 +73,7 @@ class Shelf:
             on_hand_after=0,
             reference="manual",
             occurred_at=occurred_at,
+            created_at=written_at(movement_number),
         )
         self.movements.append(await movement.store())
 
@@ -67,6 +82,10 @@ class Shelf:
         value = self.money(sum(one.value.amount for one in self.movements))
         fields: dict[str, Any] = {"on_hand": on_hand, "available": on_hand, "stock_value": value}
         return await StockLevel(**{**self.place, **fields, **over}).store()
+
+
+def names_of(sent: Commands) -> list[str]:
+    return [name for name in sent.sent if not name.startswith(("commit", "abort"))]
 
 
 class TestGetTurnover:
@@ -121,8 +140,13 @@ class TestGetTurnover:
             await shelf.close()
         ledger = [one for shelf in shelves for one in shelf.movements]
         zone = ZoneInfo("Europe/Berlin")
+        variants = {one.variant_id for one in ledger}
+        on_hand = {id: sum(one.quantity for one in ledger if one.variant_id == id) for id in variants}
 
-        for start, end in ((date(2026, 10, 20), date(2026, 10, 26)), (date(2026, 9, 1), date(2026, 11, 1))):
+        # From the ledger itself, from the sums of its first half and the rest, from the sums of all but the last.
+        order = sorted(ledger, key=lambda one: one.created_at)
+        for until, (start, end) in product((order[0], order[50], order[-1]), SPANS):
+            await follow_up_to(until)
             report = await InventoryReportService.get_turnover(scope(start, end, zone.key), viewer=MANAGER)
             days = [(one, one.occurred_at.astimezone(zone).date()) for one in ledger]
             sold = [one for one, day in days if start <= day < end and one.kind in ("sale", "return", "cancellation")]
@@ -131,6 +155,15 @@ class TestGetTurnover:
             assert report.value_at_start.amount == sum(one.value.amount for one, day in days if day < start)
             assert report.value_at_end.amount == sum(one.value.amount for one, day in days if day < end)
             assert report.value_now.amount == sum(one.value.amount for one in ledger)
+            page = await InventoryReportService.list_cover(scope(start, end, zone.key), viewer=MANAGER, cursors=CURSORS)
+            pieces: Counter[PydanticObjectId] = Counter()
+            for one in sold:
+                pieces[one.variant_id] -= one.quantity
+            assert {one.variant_id: one.units_sold for one in page.items} == {id: pieces[id] for id in sorted(variants)}
+            now = datetime(2026, 12, 5, 7, 10, tzinfo=UTC)
+            dead = await InventoryReportService.get_dead_stock("USD", viewer=MANAGER, days=(now.date() - start).days, now=now)
+            alive = {one.variant_id for one in ledger if one.kind == "sale" and one.occurred_at >= dead.since}
+            assert {one.variant_id for one in dead.items} == {id for id in variants - alive if on_hand[id] > 0}
 
     async def test_readers_are_refused(self, database: Database) -> None:
         reader = Viewer(PydanticObjectId(), "editor", Role.EDITOR)
@@ -166,7 +199,7 @@ class TestListCover:
             still.place["variant_id"]: (9, 0, None),
         }
         assert page.next_cursor is None
-        assert len(sent) == 2
+        assert names_of(sent) == ["aggregate stock_levels", "find analytics_ledgers", "aggregate stock_movements"]
 
     async def test_pages_follow_each_other(self, database: Database) -> None:
         for _ in range(5):
@@ -210,7 +243,7 @@ class TestGetDeadStock:
             (long_ago.place["variant_id"], 8, 800)
         ]
         assert report.since == now - timedelta(days=10)
-        assert len(sent) == 2
+        assert names_of(sent) == ["find analytics_ledgers", "aggregate stock_movements", "aggregate stock_levels"]
 
     async def test_nothing_is_zeros(self, database: Database) -> None:
         report = await InventoryReportService.get_dead_stock("USD", viewer=MANAGER)

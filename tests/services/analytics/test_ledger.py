@@ -1,0 +1,81 @@
+"""The sums of the stock's ledger: every movement in them once, whoever follows, and made anew at any moment."""
+
+import asyncio
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from models.analytics.ledger import LedgerMark, StockDay, VariantMonth, VariantSold
+from models.base import AgoraDocument
+from models.database import Database, run_transaction
+from models.inventory.stock import MovementKind, StockMovement
+from services.analytics import ledger
+from services.analytics.ledger import SETTLED, LedgerService
+from tests.services.analytics.test_inventory import NOVEMBER, Shelf
+
+SUMS: tuple[type[AgoraDocument], ...] = (StockDay, VariantMonth, VariantSold)
+
+
+async def summed() -> list[list[dict[str, Any]]]:
+    """What is kept, without ids, times and generations."""
+    hidden = dict.fromkeys(("_id", "created_at", "updated_at", "generation"), 0)
+    kept = []
+    for document in SUMS:
+        rows = await document.find_rows({}, hidden)
+        kept.append(sorted(rows, key=lambda row: sorted((name, str(value)) for name, value in row.items() if value)))
+    return kept
+
+
+async def moved(count: int) -> list[StockMovement]:
+    dice = random.Random(count)
+    shelves = [Shelf() for _ in range(3)]
+    for _ in range(count):
+        kind = dice.choice([MovementKind.SALE, MovementKind.RECEIPT])
+        at = NOVEMBER + timedelta(minutes=15 * dice.randrange(96 * 40))
+        await dice.choice(shelves).move(kind, -1 if kind is MovementKind.SALE else 4, at)
+    return [one for shelf in shelves for one in shelf.movements]
+
+
+async def test_followed_in_small_steps_by_many_at_once_is_as_followed_in_one(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by several processes, which do not queue for each other."""
+    now = max(one.created_at for one in await moved(30)) + SETTLED + timedelta(seconds=1)
+    assert await LedgerService.follow_all(now=now) == 30
+    whole = await summed()
+    monkeypatch.setattr(ledger, "run_transaction", lambda work, hot=(): run_transaction(work))
+
+    await LedgerService.restart()
+    for _ in range(2):
+        await asyncio.gather(*(LedgerService.follow(limit=7, now=now) for _ in range(4)))
+    assert await LedgerService.rebuild(now=now) == 30
+
+    assert await summed() == whole
+    assert sum(row["totals"].get("sold", 0) for row in whole[0]) == sum(n for row in whole[1] for n in row["sold"].values())
+
+
+async def test_what_may_still_be_overtaken_is_left_to_the_next_look(database: Database) -> None:
+    """A transaction that began before another may end after it: the mark stays behind both."""
+    movements = await moved(4)
+    last = max(one.created_at for one in movements)
+
+    assert await LedgerService.follow(now=last + SETTLED) == 3
+    assert await LedgerService.follow(now=last + SETTLED) == 0
+    assert await LedgerService.follow(now=last + SETTLED + timedelta(seconds=1)) == 1
+
+
+async def test_more_of_one_instant_than_a_look_takes_go_together(database: Database) -> None:
+    movements = await moved(9)
+    at = movements[0].created_at
+    await StockMovement.collection().update_many({}, {"$set": {"created_at": at}})
+
+    assert await LedgerService.follow(limit=2, now=at + SETTLED + timedelta(seconds=1)) == 9
+    assert await LedgerService.follow_all(now=at + timedelta(days=1)) == 0
+
+
+async def test_nothing_followed_is_nothing_to_forget(database: Database) -> None:
+    await LedgerService.restart()
+
+    assert await LedgerMark.count_rows({}) == 0
