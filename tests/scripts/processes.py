@@ -1,5 +1,6 @@
 """Real Agora processes for the tests of the launcher."""
 
+import contextlib
 import json
 import os
 import signal
@@ -13,8 +14,10 @@ from typing import Any
 import httpx2
 
 from scripts.ports import free_port
+from tests.races import patiently
 
 ROOT = Path(__file__).parents[2]
+PROGRAM_SECONDS = 270
 
 
 def environment(folder: Path, **over: str) -> dict[str, str]:
@@ -26,16 +29,29 @@ def environment(folder: Path, **over: str) -> dict[str, str]:
     return {**outside, "AGORA_DATA": str(folder), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "", **over}
 
 
-def run_program(folder: Path, *arguments: str, seconds: float = 100, **over: str) -> subprocess.CompletedProcess[str]:
-    """Python with these arguments, until it ends."""
+def run_program(folder: Path, *arguments: str, **over: str) -> subprocess.CompletedProcess[str]:
+    """Python with these arguments, until it ends; one that hangs is killed with all it started, before the run of tests is."""
     command = [sys.executable, *arguments]
-    return subprocess.run(
-        command, env=environment(folder, **over), cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False
-    )
+    with subprocess.Popen(
+        command,
+        env=environment(folder, **over),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as program:
+        try:
+            said = program.communicate(timeout=PROGRAM_SECONDS)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(program.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, program.returncode, *said)
 
 
-def run_script(folder: Path, name: str, *arguments: str, seconds: float = 100, **over: str) -> subprocess.CompletedProcess[str]:
-    return run_program(folder, "-m", f"scripts.{name}", *arguments, seconds=seconds, **over)
+def run_script(folder: Path, name: str, *arguments: str, **over: str) -> subprocess.CompletedProcess[str]:
+    return run_program(folder, "-m", f"scripts.{name}", *arguments, **over)
 
 
 def wait_until(condition: Callable[[], Any], seconds: float) -> bool:
@@ -63,7 +79,7 @@ class Agora:
         self.folder = folder
         self.port = port or free_port()
         self.output = folder / f"agora-{time.monotonic_ns()}.out"
-        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=15)
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=patiently(6))
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "scripts.serve", "--port", str(self.port), "--no-seed"],
@@ -73,14 +89,24 @@ class Agora:
                 stderr=subprocess.STDOUT,
             )
 
+    def __enter__(self) -> "Agora":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
     def ready(self) -> "Agora":
-        """Wait until it answers."""
+        """Wait until it answers; if it does not, it is killed."""
 
         def answers() -> bool:
             assert self.process.poll() is None, self.output.read_text()
             return self.status("/readyz") == 200
 
-        assert wait_until(answers, 30), self.output.read_text()
+        try:
+            assert wait_until(answers, patiently(12)), self.output.read_text()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def status(self, path: str) -> int | None:
@@ -108,6 +134,6 @@ class Agora:
         """Ask it to end; its exit code."""
         self.process.send_signal(number)
         try:
-            return self.process.wait(15)
+            return self.process.wait(patiently(6))
         finally:
             self.kill()

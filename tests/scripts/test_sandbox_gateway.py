@@ -14,12 +14,17 @@ from bson import ObjectId
 
 from scripts.sandbox_books import Books
 from scripts.sandbox_process import kept_secret, kept_url
+from tests.races import patiently
 from tests.scripts.processes import ROOT, Agora, environment, wait_until
 
 
 def test_beside_agora_takes_play_money_and_tells_by_webhook(tmp_path: Path) -> None:
     """`make run` alone is enough to pay; a payment left open is settled, and the sandbox ends with Agora and keeps its books."""
-    agora = Agora(tmp_path / "data").ready()
+    with Agora(tmp_path / "data").ready() as agora:
+        _pay(agora)
+
+
+def _pay(agora: Agora) -> None:
     url = kept_url(agora.folder)
     assert url is not None
     key, asked = ObjectId(), datetime.now(UTC)
@@ -30,14 +35,14 @@ def test_beside_agora_takes_play_money_and_tells_by_webhook(tmp_path: Path) -> N
 
         charge = {"key": str(key), "amount": 4990, "currency": "USD", "method": "card", "token": "tok_ok", "capture": True}
         headers = {"authorization": f"Bearer {kept_secret(agora.folder)}", "idempotency-key": str(key)}
-        with httpx2.Client(base_url=url, headers=headers, timeout=15) as sandbox:
+        with httpx2.Client(base_url=url, headers=headers, timeout=patiently(3)) as sandbox:
             assert sandbox.post("/v1/payments", json=charge).json()["state"] == "captured"
 
             def state() -> str:
                 found = database.agora.payments.find_one({"_id": key})
                 return str(found["state"]) if found else ""
 
-            assert wait_until(lambda: state() == "captured", 10)
+            assert wait_until(lambda: state() == "captured", patiently(10))
     assert agora.stop() == 0
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(url)
@@ -52,13 +57,16 @@ def test_alone_it_says_where_it_listens(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
-    url = f"http://{process.stdout.readline().removeprefix('listening on ').strip()}"
-    shown = httpx2.get(url, timeout=15).json()
-    assert (shown["taken"], shown["payments"]) == (0, [])
-    assert "tok_timeout_after" in shown["tokens"]
-    assert "whsec_" not in json.dumps(shown)
-    assert httpx2.get(f"{url}/v1/report").status_code == 401
-    process.terminate()
-    assert process.wait(10) in (0, -15)
-    process.stdout.close()
+    with process:
+        try:
+            assert process.stdout is not None
+            url = f"http://{process.stdout.readline().removeprefix('listening on ').strip()}"
+            shown = httpx2.get(url, timeout=patiently(3)).json()
+            assert (shown["taken"], shown["payments"]) == (0, [])
+            assert "tok_timeout_after" in shown["tokens"]
+            assert "whsec_" not in json.dumps(shown)
+            assert httpx2.get(f"{url}/v1/report", timeout=patiently(3)).status_code == 401
+            process.terminate()
+            assert process.wait(patiently(3)) in (0, -15)
+        finally:
+            process.kill()

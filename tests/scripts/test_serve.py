@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pymongo
 import pytest
 from pymongo.errors import PyMongoError
 
+from scripts import serve
 from scripts.embedded import EmbeddedServer, running_server
 from scripts.ports import free_port
 from tests.races import patiently, rounds
@@ -30,9 +31,27 @@ PROFILES = "/api/v1/profiles"  # an unknown one is looked up in the database eve
 @pytest.fixture(scope="module")
 def agora(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agora]:
     """One Agora that the tests of this module share; each leaves it ready."""
-    running = Agora(tmp_path_factory.mktemp("agora") / "data").ready()
-    yield running
-    running.kill()
+    with Agora(tmp_path_factory.mktemp("agora") / "data").ready() as running:
+        yield running
+
+
+Outside = Callable[..., None]
+
+
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside]:
+    """`outside(folder, NAME="value")`: what the program would find outside, were it a process of its own."""
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def given(folder: Path, **over: str) -> None:
+        found = environment(folder, **over)
+        for name in os.environ.keys() - found.keys():
+            monkeypatch.delenv(name)
+        for name, value in found.items():
+            monkeypatch.setenv(name, value)
+
+    yield given
+    signal.signal(signal.SIGTERM, handler)
 
 
 class TestStart:
@@ -56,13 +75,18 @@ class TestStart:
         assert started.strip() == f"(50000, 20, 100) {gc.get_threshold()}"
 
     def test_worker_inside_reports(self, agora: Agora) -> None:
-        assert wait_until(lambda: agora.client.get("/readyz").json()["worker"], 5)
+        assert wait_until(lambda: agora.client.get("/readyz").json()["worker"], patiently(5))
 
-    def test_taken_port_is_one_sentence_and_nothing_is_started(self, agora: Agora, tmp_path: Path) -> None:
-        ended = run_script(tmp_path / "other", "serve", "--port", str(agora.port))
-        assert ended.returncode == 1
-        assert ended.stdout == ""
-        assert ended.stderr == (
+    def test_taken_port_is_one_sentence_and_nothing_is_started(
+        self, agora: Agora, tmp_path: Path, outside: Outside, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        outside(tmp_path / "other")
+        with pytest.raises(SystemExit) as ended:
+            serve.main(port=agora.port)
+        said = capsys.readouterr()
+        assert ended.value.code == 1
+        assert said.out == ""
+        assert said.err == (
             f"Agora cannot listen on 127.0.0.1:{agora.port} (address already in use): "
             f"choose another port with PORT={agora.port + 1}.\n"
         )
@@ -78,30 +102,32 @@ class TestStart:
         assert agora.status("/readyz") == 200
 
     def test_two_agoras_run_side_by_side(self, agora: Agora, tmp_path: Path) -> None:
-        other = Agora(tmp_path / "other").ready()
-        assert agora.status("/readyz") == 200
-        assert other.state["port"] != agora.state["port"]
-        assert other.stop(signal.SIGINT) == 0
+        with Agora(tmp_path / "other").ready() as other:
+            assert agora.status("/readyz") == 200
+            assert other.state["port"] != agora.state["port"]
+            assert other.stop(signal.SIGINT) == 0
         assert agora.status("/readyz") == 200
 
-    def test_production_without_a_database_is_refused_before_anything_is_started(self, tmp_path: Path) -> None:
-        ended = run_script(
+    def test_production_without_a_database_is_refused_before_anything_is_started(
+        self, tmp_path: Path, outside: Outside, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        outside(
             tmp_path / "data",
-            "serve",
-            "--port",
-            str(free_port()),
             AGORA_ENVIRONMENT="production",
             AGORA_SECRET_KEY="k" * 40,
             AGORA_SMTP_HOST="mail.example.com",
         )
-        assert ended.returncode == 1
-        assert "production needs MONGODB_URI" in ended.stderr
-        assert len(ended.stderr.splitlines()) == 1
+        with pytest.raises(SystemExit) as ended:
+            serve.main(port=free_port())
+        said = capsys.readouterr().err
+        assert ended.value.code == 1
+        assert "production needs MONGODB_URI" in said
+        assert len(said.splitlines()) == 1
         assert not (tmp_path / "data").exists()
 
     def test_parallel_first_starts_create_each_index_once(self, tmp_path: Path) -> None:
         """R15: several processes on an empty store; ten of them in a thorough run."""
-        count = rounds(4, 10)
+        count = rounds(3, 10)
         server = EmbeddedServer(tmp_path)
         server.start()
         command = [sys.executable, "-m", "scripts.indexes", "--create"]
@@ -110,8 +136,12 @@ class TestStart:
             subprocess.Popen(command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             for _ in range(count)
         ]
-        said = [process.communicate(timeout=60)[0] for process in processes]
-        server.stop()
+        try:
+            said = [process.communicate(timeout=patiently(12))[0] for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+            server.stop()
         assert [process.returncode for process in processes] == [0] * count, said
         assert set(said) == {"Every declared index exists as declared.\n"}
 
@@ -133,7 +163,7 @@ class TestBeside:
                 assert worker.stderr is not None
                 assert "worker_started" in worker.stderr.readline()
                 worker.terminate()
-                assert worker.wait(10) == 0
+                assert worker.wait(patiently(3)) == 0
             finally:
                 worker.kill()
         assert agora.status("/readyz") == 200
@@ -155,7 +185,7 @@ class TestDatabaseDies:
         over = threading.Event()
 
         def ask(method: str, path: str) -> None:
-            with httpx2.Client(base_url=f"http://127.0.0.1:{agora.port}", timeout=15) as client:
+            with httpx2.Client(base_url=f"http://127.0.0.1:{agora.port}", timeout=patiently(3)) as client:
                 while not over.is_set():
                     body = {"login": "nobody", "password": "correct horse"} if method == "POST" else None
                     answers.append(client.request(method, path, json=body))
@@ -168,7 +198,7 @@ class TestDatabaseDies:
                 while time.monotonic() < outage_ends:
                     kill_if_alive(agora.state["server"])
                 begun = time.monotonic()
-                healed = wait_until(lambda: agora.status("/readyz") == 200, 6)
+                healed = wait_until(lambda: agora.status("/readyz") == 200, patiently(6))
                 elapsed = time.monotonic() - begun
             finally:
                 over.set()
@@ -176,7 +206,7 @@ class TestDatabaseDies:
                 future.result()
 
         assert healed
-        assert elapsed < 5
+        assert elapsed < patiently(5)
         assert {answer.status_code for answer in answers} <= {200, 401, 404, 422, 429, 503}
         refused = [answer for answer in answers if answer.status_code == 503]
         assert refused
@@ -188,24 +218,33 @@ class TestDatabaseDies:
 class TestEnd:
     def test_r15_sigterm_answers_50_requests_in_flight_and_exits_0(self, agora: Agora) -> None:
         """They wait for a database that is stopped when the signal arrives. Runs last: it ends the shared Agora."""
-        database = agora.state["server"]
+        database, open_files = agora.state["server"], Path(f"/proc/{agora.process.pid}/fd")
+        client = httpx2.Client(
+            base_url=f"http://127.0.0.1:{agora.port}",
+            timeout=patiently(3),
+            limits=httpx2.Limits(max_connections=50),
+            verify=False,
+        )
+        before = len(list(open_files.iterdir()))
 
         def ask(number: int) -> int:
-            with httpx2.Client(base_url=f"http://127.0.0.1:{agora.port}", timeout=15) as client:
-                return client.get(f"{PROFILES}/nobody{number}").status_code
+            return client.get(f"{PROFILES}/nobody{number}").status_code
 
         os.kill(database, signal.SIGSTOP)
-        with ThreadPoolExecutor(50) as pool:
-            asking = [pool.submit(ask, number) for number in range(50)]
-            time.sleep(1.5)
-            begun = time.monotonic()
-            agora.process.terminate()
-            time.sleep(0.3)
-            assert not any(future.done() for future in asking)
-            os.kill(database, signal.SIGCONT)
+        with client, ThreadPoolExecutor(50) as pool:
+            try:
+                asking = [pool.submit(ask, number) for number in range(50)]
+                assert wait_until(lambda: len(list(open_files.iterdir())) >= before + 50, patiently(3))
+                time.sleep(0.3)  # what it accepted, it has read by now
+                begun = time.monotonic()
+                agora.process.terminate()
+                time.sleep(0.3)
+                assert not any(future.done() for future in asking)
+            finally:
+                os.kill(database, signal.SIGCONT)
             statuses = [future.result() for future in asking]
-        assert agora.process.wait(10) == 0
-        assert time.monotonic() - begun < 10
+        assert agora.process.wait(patiently(3)) == 0
+        assert time.monotonic() - begun < patiently(10)
         assert statuses == [404] * 50
         assert not is_alive(database)
         assert running_server(agora.folder) is None
@@ -229,17 +268,19 @@ class TestKill:
 
         with ThreadPoolExecutor(4) as pool:
             writing = [pool.submit(write, writer) for writer in range(4)]
-            assert wait_until(lambda: len(acknowledged) > 500, 10)
-            agora.kill()
+            try:
+                assert wait_until(lambda: len(acknowledged) > 500, patiently(10))
+            finally:
+                agora.kill()  # which ends the writers
             for future in writing:
                 future.result()
         client.close()
-        assert wait_until(lambda: not is_alive(database), 2)
+        assert wait_until(lambda: not is_alive(database), patiently(2))
 
         begun = time.monotonic()
-        again = Agora(tmp_path / "data").ready()
-        assert time.monotonic() - begun < patiently(5)
-        with pymongo.MongoClient[dict[str, Any]](again.database_uri) as after:
-            stored = {row["_id"] for row in after.agora.written.find({}, {"_id": 1})}
-        assert again.stop() == 0
+        with Agora(tmp_path / "data").ready() as again:
+            assert time.monotonic() - begun < patiently(5)
+            with pymongo.MongoClient[dict[str, Any]](again.database_uri) as after:
+                stored = {row["_id"] for row in after.agora.written.find({}, {"_id": 1})}
+            assert again.stop() == 0
         assert set(acknowledged) <= stored

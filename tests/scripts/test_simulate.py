@@ -29,6 +29,7 @@ from services.reconcile import ReconcileService
 from services.settings import Settings
 from tests import books
 from tests.databases import DatabasePool
+from tests.races import patiently
 from tests.scripts.processes import ROOT, environment, run_script, wait_until
 
 # Ahead of the machine's clock: the test database's own sweep finds nothing that is over.
@@ -88,13 +89,13 @@ class TestSimulate:
             try:
                 with MongoClient[dict[str, Any]](server.uri) as client:
                     orders = client["killed"]["orders"]
-                    assert wait_until(lambda: orders.count_documents({}) >= 4, 90)
+                    assert wait_until(lambda: orders.count_documents({}) >= 4, patiently(15))
             finally:
                 program.send_signal(signal.SIGKILL)
                 program.wait()
 
             assert asyncio.run(_wrong_in(server.uri, "killed", databases)) == []
-            refused = run_script(tmp_path, "simulate", "--days", "1", seconds=60, **over)
+            refused = run_script(tmp_path, "simulate", "--days", "1", **over)
             assert refused.returncode == 1
             assert "There are people in this database" in refused.stderr
         finally:

@@ -1,6 +1,7 @@
 """Likes and follows: idempotent, counted once, and right under contention."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from services.blog.reading import PostNotFoundError
 from services.pagination import CursorCodec, InvalidCursorError, InvalidPageError
 from services.social import FollowService, LikeService, PersonNotFoundError, SelfFollowError
 from services.users.permissions import Viewer
+from tests import races
 from tests.commands import CommandLog
 from tests.factories.blog import create_post
 from tests.factories.comments import create_comment, create_follow, create_like
@@ -47,7 +49,9 @@ async def stored(document: AgoraDocument) -> dict[str, Any]:
 def rounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> range:
     """Callers of one process queue for hot documents; those of several processes collide in the server. Both must be right."""
     if request.param == "queued":
-        return range(3)
+        return range(races.rounds(2, 5))
+    # Callers that collide cost a multiple of those that queue.
+    monkeypatch.setattr(sys.modules[__name__], "CALLERS", races.rounds(16, CALLERS))
 
     async def collide(work: Callable[[Session], Awaitable[object]], *, hot: Sequence[object] = ()) -> object:
         return await run_transaction(work)
