@@ -20,9 +20,9 @@ log = structlog.get_logger("api.access")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.\-]{8,64}")
 
-# Answers of the API hold data: they are not to be framed, sniffed, or run as a page.
-_API_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _SECURITY_HEADERS: list[tuple[bytes, bytes]] = [
+    # Answers of the API hold data: they are not to be framed, sniffed, or run as a page.
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"strict-origin-when-cross-origin"),
     (b"x-frame-options", b"DENY"),
@@ -34,7 +34,7 @@ _TRANSPORT_SECURITY = (b"strict-transport-security", b"max-age=31536000; include
 
 
 class EdgeMiddleware:
-    """See the module. Pages bring a Content-Security-Policy of their own; every other answer gets the strictest."""
+    """See the module. A header that an answer brings stands: pages have a policy of their own, all else the strictest."""
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int, transport_security: bool) -> None:
         self.app = app
@@ -58,9 +58,8 @@ class EdgeMiddleware:
                 status = message["status"]
                 headers = message.setdefault("headers", [])
                 headers.append((b"x-request-id", request_id.encode()))
-                if not any(name == b"content-security-policy" for name, _ in headers):
-                    headers.append(_API_POLICY)
-                headers.extend(self.headers)
+                own = {name for name, _ in headers}
+                headers.extend(header for header in self.headers if header[0] not in own)
                 limit = scope["state"].get("rate_limit")
                 if limit is not None:
                     headers.extend(limit)

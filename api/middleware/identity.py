@@ -3,22 +3,27 @@
 import time
 from collections import OrderedDict
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.client import client_info
 from api.errors import problem_for
+from api.web.rendering import problem_page
+from api.web.signin import viewer_of
 from services.errors import RateLimitedError
 from services.settings import Settings
 from services.users.sessions import SessionService
 
 _MAX_SUBJECTS = 50_000
+_PAGES = ("/dashboard", "/admin", "/account")  # whatever a person does in a browser but read the front page
 
 
 class IdentityMiddleware:
     """Puts `viewer` and `client` into the request's state and counts the request against its caller's window.
 
-    People are counted by their account, everyone else, an invalid token's holder too, by network address. The windows are kept
-    in this process: they bound load. Limits on guessing are kept in the database (`services.ratelimits`).
+    People are counted by their account, everyone else, an invalid token's holder too, by network address. Pages are counted
+    alike, by whom their cookie names; what people look at takes nothing from what their programs may ask. The windows are
+    kept in this process: they bound load. Limits on guessing are kept in the database (`services.ratelimits`).
     """
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
@@ -27,8 +32,11 @@ class IdentityMiddleware:
         self._windows: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/api/"):
+        if scope["type"] != "http" or not scope["path"].startswith(("/api/", *_PAGES)):
             await self.app(scope, receive, send)
+            return
+        if scope["path"].startswith(_PAGES):
+            await self._page(scope, receive, send)
             return
         state = scope["state"]
         state["client"] = client = client_info(scope, self.settings.trusted_proxies)
@@ -43,6 +51,20 @@ class IdentityMiddleware:
             await problem_for(scope, RateLimitedError(wait))(scope, receive, send)
             return
         await self.app(scope, receive, send)
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            viewer = await viewer_of(request)
+        except Exception as error:
+            await problem_page(request, error)(scope, receive, send)
+            return
+        if viewer is None:
+            wait = self._count(scope, client_info(scope, self.settings.trusted_proxies).address, self.settings.anonymous_requests)
+        else:
+            wait = self._count(scope, f"pages of {viewer.user_id}", self.settings.user_requests)
+        answer = problem_page(request, RateLimitedError(wait)) if wait else self.app
+        await answer(scope, receive, send)
 
     def _count(self, scope: Scope, subject: str, quota: int) -> int:
         """Seconds to wait, 0 when within the quota. Leaves the RateLimit headers for the answer."""

@@ -1,11 +1,14 @@
 """How every page is made: its template, and the headers that keep it from running or loading what is not ours."""
 
+import json
 from pathlib import Path
 
 from fastapi import Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import Response
 from starlette.templating import Jinja2Templates
+
+from api.errors import problem_for
 
 WEB = Path(__file__).parent
 
@@ -33,3 +36,13 @@ def page(request: Request, template: str, *, status: int = 200, policy: str = QU
     headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "Referrer-Policy": "same-origin"}
     rendered: Response = _templates.TemplateResponse(request, template, context, status, headers)
     return rendered
+
+
+def problem_page(request: Request, error: Exception) -> Response:
+    """What went wrong, told to a person, with the status and the Retry-After that a program would get."""
+    refusal = problem_for(request.scope, error)
+    detail = json.loads(bytes(refusal.body))["detail"]
+    told = page(request, "dashboard/problem.html", status=refusal.status_code, detail=detail)
+    if "Retry-After" in refusal.headers:
+        told.headers["Retry-After"] = refusal.headers["Retry-After"]
+    return told

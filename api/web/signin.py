@@ -68,10 +68,19 @@ def client_of(request: Request) -> ClientInfo:
     return client_info(request.scope, settings_of(request).trusted_proxies)
 
 
+async def viewer_of(request: Request) -> Viewer | None:
+    """Whose session the browser holds, as it was when the request came in: it is read once."""
+    state = request.scope.setdefault("state", {})
+    if "page_viewer" not in state:
+        state["page_viewer"] = await SessionService.find_viewer(_cookie(request, _SESSION) or "")
+    viewer: Viewer | None = state["page_viewer"]
+    return viewer
+
+
 async def visit_of(request: Request) -> PageVisit:
     """Who looks. One read at most; forms of people who are not signed in are bound to a cookie of an hour instead."""
     settings = settings_of(request)
-    viewer = await SessionService.find_viewer(_cookie(request, _SESSION) or "")
+    viewer = await viewer_of(request)
     if viewer is not None:
         return PageVisit(viewer, form_token(f"session:{viewer.session_id}", settings=settings))
     known = _cookie(request, _VISIT)
@@ -110,7 +119,7 @@ async def read_form(request: Request, *, max_bytes: int = MAX_FORM_BYTES, max_fi
 async def _is_bound(request: Request, token: str) -> bool:
     """Whether the token is that of the caller's session or, for those without one, of their visit."""
     settings = settings_of(request)
-    viewer = await SessionService.find_viewer(_cookie(request, _SESSION) or "")
+    viewer = await viewer_of(request)
     if viewer is not None:
         return is_form_token(token, f"session:{viewer.session_id}", settings=settings)
     visit = _cookie(request, _VISIT)

@@ -232,6 +232,24 @@ class TestRateLimit:
 
         assert answers[3].status_code == 429
 
+    async def test_sign_in_by_page_shares_the_window_of_its_address(self, client: httpx2.AsyncClient) -> None:
+        answers = [await client.get("/dashboard/login"), await client.post("/dashboard/login"), await client.get("/admin")]
+        refused = await client.post("/dashboard/login")
+        api = await client.get("/api/v1/blog/categories")
+
+        assert [answer.status_code for answer in answers] == [200, 403, 303]
+        assert refused.status_code == api.status_code == 429
+        assert refused.headers["Content-Type"].startswith("text/html")
+        assert 0 < int(refused.headers["Retry-After"]) <= 300
+
+    async def test_pages_take_nothing_from_what_programs_may_ask(self, client: httpx2.AsyncClient, as_role: SignIn) -> None:
+        headers = await as_role(Role.EDITOR)
+        client.cookies.set("agora_session", headers["Authorization"].removeprefix("Bearer "))
+        pages = [await client.get("/dashboard/parts/overview") for _ in range(6)]
+
+        assert [page.status_code for page in pages] == [403] * 5 + [429]
+        assert (await client.get("/api/v1/blog/categories", headers=headers)).status_code == 200
+
     async def test_health_is_not_limited(self, client: httpx2.AsyncClient) -> None:
         assert {(await client.get("/livez")).status_code for _ in range(6)} == {200}
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -20,7 +19,7 @@ from api.web.dashboard.figures import Sheet
 from api.web.dashboard.views import VIEWS, WIDGETS, View
 from api.web.dashboard.widgets import FILES, Reports
 from api.web.landing import goal_of, landing_of
-from api.web.rendering import ACTIVE_POLICY, environment, page
+from api.web.rendering import ACTIVE_POLICY, environment, page, problem_page
 from models.base import now as present
 from services.analytics.currencies import list_currencies
 from services.analytics.exports import ExportService, ReportNotFoundError
@@ -63,12 +62,7 @@ def _for_people(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except Exception as error:
-            refusal = problem_for(request.scope, error)
-            detail = json.loads(bytes(refusal.body))["detail"]
-            told = page(request, "dashboard/problem.html", status=refusal.status_code, detail=detail, home=HOME)
-            if "Retry-After" in refusal.headers:
-                told.headers["Retry-After"] = refusal.headers["Retry-After"]
-            return told
+            return problem_page(request, error)
 
     return answered
 

@@ -98,6 +98,8 @@ class TestPolicy:
                 "frame-ancestors": "'none'",
             }
             assert headers["Cache-Control"] == "no-store"
+            assert headers.get_list("Referrer-Policy") == ["same-origin"]
+            assert len(headers.get_list("X-Content-Type-Options")) == 1
 
     async def test_form_runs_no_script(self, client: httpx2.AsyncClient) -> None:
         policy = (await client.get(LOGIN)).headers["Content-Security-Policy"]
