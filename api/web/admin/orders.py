@@ -3,6 +3,7 @@
 from api.schemas.orders import AdminNotesUpdate, FulfilmentCreate, HoldCreate, OrderStatusUpdate, TrackingUpdate
 from api.web.admin.desk import ADMIN, BadFormError, Desk, Form, filled
 from api.web.admin.layout import Action, Badge, Field, Link, Page, Row, Table, Text, Value
+from api.web.admin.returns import returns_table
 from api.web.admin.subjects import payment_link, subject_link, user_link
 from api.web.admin.views import Act, Group, Move, View
 from models.ecommerce.orders import Fulfilment, OrderLine, OrderStatus, OrderSummary, StaffOrder, StatusChange
@@ -13,6 +14,7 @@ from services.ecommerce.orders.administration import OrderAdministrationService
 from services.ecommerce.orders.fulfilment import FulfilmentService
 from services.ecommerce.orders.reading import OrderAccess, OrderService
 from services.ecommerce.orders.transitions import EDGES, Party
+from services.ecommerce.returns.requests import ReturnService
 from services.payments.desk import PaymentDeskService
 from services.users.permissions import Permission
 
@@ -80,7 +82,10 @@ def _summary(order: OrderSummary) -> Row:
 async def _detail(desk: Desk) -> Page:
     order = await OrderService.get_staff_order(desk.id(), viewer=desk.viewer)
     history = await OrderService.get_history(order.id, access=OrderAccess(desk.viewer))
+    returns = await ReturnService.list_of_order(order.id, access=OrderAccess(desk.viewer))
     tables = [_timeline(history), _lines(order), _parcels(order)]
+    if returns:
+        tables.append(returns_table("Returns", returns, ""))
     if desk.viewer.can(Permission.MANAGE_PAYMENTS):
         paid = await PaymentDeskService.list_payments(
             viewer=desk.viewer, cursors=desk.cursors, subject=f"order:{order.id}", limit=100

@@ -7,6 +7,7 @@ from api.schemas.catalog import ProductCreate, ProductUpdate
 from api.web.admin.desk import ADMIN, Desk, Form, PageNotFoundError, filled
 from api.web.admin.layout import Action, Badge, Field, Link, Page, Row, Table, Text, Value, check
 from api.web.admin.stock import product_levels
+from api.web.admin.subjects import user_link
 from api.web.admin.views import Act, Group, Move, View
 from api.web.formats import money
 from models.ecommerce.catalog import ProductStatus
@@ -83,6 +84,7 @@ async def _detail(desk: Desk) -> Page:
         ("Brand", product.brand),
         ("Slug", product.slug),
         ("Tags", ", ".join(product.tags)),
+        *([("Seller", user_link(product.seller_id))] if desk.viewer.can(Permission.READ_USER) and product.seller_id else []),
         ("Tax class", product.tax_class),
         ("Featured", product.is_featured),
         ("Digital", product.is_digital),

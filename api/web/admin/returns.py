@@ -1,12 +1,14 @@
 """Returns: what waits for a decision, taking in what arrived, and paying it back."""
 
+from collections.abc import Sequence
+
 from api.schemas.returns import ReturnDecision, ReturnReceipt, ReturnRefund
 from api.web.admin.desk import ADMIN, BadFormError, Desk, Form, filled
 from api.web.admin.layout import Action, Badge, Field, Link, Page, Row, Table, Text, Value, options
 from api.web.admin.subjects import subject_link
 from api.web.admin.views import Group, Move, View
 from api.web.formats import money
-from models.ecommerce.returns import Disposition, ReturnLine, ReturnStatus, StaffReturn
+from models.ecommerce.returns import Disposition, ReturnLine, ReturnRead, ReturnStatus, StaffReturn
 from models.money import decimal_text
 from services.ecommerce.returns.desk import ReturnDeskService
 from services.ecommerce.returns.refunds import ReturnRefundService
@@ -25,18 +27,31 @@ _PIECES, _WHERE = "pieces_", "where_"  # and the id of a line
 
 
 async def _queue(desk: Desk) -> Page:
-    status = desk.choice("status", ReturnStatus) or ReturnStatus.REQUESTED
-    found = await ReturnDeskService.list_queue(status=status, viewer=desk.viewer, cursors=desk.cursors, cursor=desk.cursor)
-    columns = ["Return", "Asked for", "Order", "Pieces", "Why", "Worth", "State"]
+    status, number = desk.choice("status", ReturnStatus) or ReturnStatus.REQUESTED, desk.asked("search", max_length=30)
+    if number is None:
+        found = await ReturnDeskService.list_queue(status=status, viewer=desk.viewer, cursors=desk.cursors, cursor=desk.cursor)
+        table = returns_table("Oldest first", found.items, "No return waits here.")
+        paging = desk.further(found.next_cursor, status=status)
+    else:
+        one = await ReturnDeskService.find_by_number(number, viewer=desk.viewer)
+        table, paging = returns_table("Of this number", [one] if one else [], "No such return."), []
     return Page(
         title="Returns",
         tabs=desk.tabs("status", ReturnStatus, status, has_all=False),
-        tables=[Table("Oldest first", columns, [_row(one) for one in found.items], "No return waits here.")],
-        paging=desk.further(found.next_cursor, status=status),
+        path=desk.path,
+        search=[Field("search", "Number of the return", "search", number or "", max_length=30)],
+        tables=[table],
+        paging=paging,
     )
 
 
-def _row(one: StaffReturn) -> Row:
+def returns_table(title: str, found: Sequence[ReturnRead], empty: str) -> Table:
+    """Returns with the way to each."""
+    columns = ["Return", "Asked for", "Order", "Pieces", "Why", "Worth", "State"]
+    return Table(title, columns, [_row(one) for one in found], empty)
+
+
+def _row(one: ReturnRead) -> Row:
     return Row(
         [
             Link(f"{_PATH}/{one.id}", one.number),
@@ -50,11 +65,11 @@ def _row(one: StaffReturn) -> Row:
     )
 
 
-def _state(one: StaffReturn) -> Badge:
+def _state(one: ReturnRead) -> Badge:
     return Badge(one.status, _TONES.get(one.status, "plain"))
 
 
-def _order(one: StaffReturn) -> Value:
+def _order(one: ReturnRead) -> Value:
     return subject_link(f"order:{one.order_id}") if one.order_id else None
 
 

@@ -19,7 +19,7 @@ async def _queue(desk: Desk) -> Page:
     status = desk.choice("status", ReviewStatus) or ReviewStatus.PENDING
     found = await ReviewService.list_queue(viewer=desk.viewer, cursors=desk.cursors, status=status, cursor=desk.cursor)
     names = await product_names(one.product_id for one in found.items)
-    columns = ["Written", "By", "Product", "Stars", "Title", "Review", "State"]
+    columns = ["Written", "By", "Product", "Stars", "Title", "Review", "Pictures", "State"]
     return Page(
         title="Reviews",
         tabs=desk.tabs("status", ReviewStatus, status, has_all=False),
@@ -37,6 +37,7 @@ def _row(review: ReviewRead, names: dict[PydanticObjectId, str], viewer: Viewer)
         review.rating,
         Text(review.title),
         Html(review.content_html),
+        Text("\n".join(review.image_urls)) if review.image_urls else None,
         Badge(review.status, _TONES[review.status]),
     ]
     # What was read is what is judged: an edit meanwhile is refused.

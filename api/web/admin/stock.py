@@ -11,6 +11,7 @@ from api.web.admin.subjects import subject_link, user_link
 from api.web.admin.views import Group, Move, View
 from models.inventory.reports import LevelRead, MovementRead
 from models.inventory.stock import MovementKind
+from services.ecommerce.catalog.products import ProductService
 from services.ecommerce.stock_items import StockItemService
 from services.inventory.history import HistoryService
 from services.inventory.levels import LevelService
@@ -38,15 +39,26 @@ async def product_levels(product_id: PydanticObjectId, *, viewer: Viewer) -> Tab
 
 
 async def _list(desk: Desk) -> Page:
-    supply = desk.choice("supply", _Supply)
+    supply, sku = desk.choice("supply", _Supply), desk.asked("search", max_length=64)
+    if sku is not None:
+        product = await ProductService.find_by_sku(sku, viewer=desk.viewer)
+        levels = await product_levels(product.id, viewer=desk.viewer) if product else Table("Stock", (), (), "No such SKU.")
+        return _page(desk, supply, sku, levels, [])
     is_low = None if supply is None else supply is _Supply.LOW
     found = await LevelService.list_levels(viewer=desk.viewer, page=desk.page, is_low=is_low)
     names = await _location_names(desk.viewer)
+    levels = Table(_counted(found.total_count), _COLUMNS, [_row(one, names) for one in found.items], "No such level.")
+    return _page(desk, supply, "", levels, desk.numbered(found.page, found.total_pages, supply=supply))
+
+
+def _page(desk: Desk, supply: _Supply | None, sku: str, levels: Table, paging: list[Link]) -> Page:
     return Page(
         title="Stock",
         tabs=desk.tabs("supply", _Supply, supply),
-        tables=[Table(_counted(found.total_count), _COLUMNS, [_row(one, names) for one in found.items], "No such level.")],
-        paging=desk.numbered(found.page, found.total_pages, supply=supply),
+        path=desk.path,
+        search=[Field("search", "SKU: all of its product", "search", sku, max_length=64)],
+        tables=[levels],
+        paging=paging,
     )
 
 

@@ -64,6 +64,13 @@ class ReturnDeskService:
         return CursorPage[StaffReturn].model_construct(items=items, next_cursor=next_cursor)
 
     @staticmethod
+    async def find_by_number(number: str, *, viewer: Viewer) -> StaffReturn | None:
+        """The return of this number, in any case of its letters. Raises PermissionDeniedError."""
+        viewer.require(Permission.MANAGE_ORDERS)
+        row = await ReturnRequest.find_row({"number": number.upper()})
+        return None if row is None else to_staff_return(ReturnRequest.from_row(row))
+
+    @staticmethod
     async def approve(return_id: PydanticObjectId, *, viewer: Viewer, staff_notes: str | None = None) -> StaffReturn:
         """The customer may send the pieces. Approving again changes nothing.
 

@@ -31,7 +31,7 @@ BUDGETS = {
     "/admin/rules": 1,
     "/admin/rules/{rules}": 1,
     "/admin/orders": 2,  # the page, its count
-    "/admin/orders/{orders}": 4,  # the order, its owner, its timeline, its payments
+    "/admin/orders/{orders}": 6,  # the order, its owner twice, its timeline, its returns, its payments
     "/admin/returns": 1,
     "/admin/returns/{returns}": 1,
     "/admin/coupons": 2,

@@ -70,6 +70,8 @@ class TestChanging:
         here = f"{LIST}/{product.id}"
         page = await manager.page(here)
         assert all(part in page for part in (variants[0].sku, "$10.00", f"/admin/stock/{level.id}"))
+        assert f"/admin/stock/{level.id}" in await manager.page(f"/admin/stock?search={variants[1].sku}")
+        assert "No such SKU." in await manager.page("/admin/stock?search=none")
         said = {"sku": "NEW-M", "price": "12.50", "compare_at_price": "15", "weight_grams": "300", "is_active": "on"}
 
         await manager.send(f"{here}/variants/{variants[1].id}/change", **said, **await read(product))

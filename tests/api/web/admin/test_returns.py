@@ -64,6 +64,9 @@ async def test_from_the_queue_to_the_money(manager: Clerk, gateway: Gateways, se
     request = await asked_for(order, manager, settings)
     here, line = f"{QUEUE}/{request.id}", order.lines[0]
     assert request.number in await manager.page(QUEUE)
+    assert request.number in await manager.page(f"{QUEUE}?status=refunded&search={request.number.lower()}")
+    assert "No such return." in await manager.page(f"{QUEUE}?search=RMA-1")
+    assert f"{QUEUE}/{request.id}" in await manager.page(f"/admin/orders/{order.id}")
 
     await manager.send(f"{here}/approve", staff_notes="A good customer")
     page = await manager.page(here)
