@@ -89,7 +89,7 @@ class TestGetCustomerInsights:
             answers = [await client.get(f"{BASE}/customers", headers=headers) for _ in range(3)]
 
         assert {answer.status_code for answer in answers} == {200}
-        assert sum(name.startswith("aggregate customer_") for name in sent.sent) == 2
+        assert sum(name.startswith("find customer_") for name in sent.sent) == 2
 
     async def test_cohorts_of_more_than_three_years_are_refused(self, client: httpx2.AsyncClient, as_role: SignIn) -> None:
         answer = await client.get(
