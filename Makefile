@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export AGORA_DATA := $(DATA)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help install run worker seed simulate import demo test test-pages check format lint typecheck cov bench stress stress-buyers stress-crash stress-checkout stress-jobs stress-payments stress-races reconcile reconcile-payments rollups indexes openapi fuzz clean
+.PHONY: help install run worker seed simulate import demo test test-pages check format lint typecheck cov bench bench-analytics stress stress-buyers stress-crash stress-checkout stress-jobs stress-payments stress-races reconcile reconcile-payments rollups indexes openapi fuzz clean
 
 help: ## list the commands
 	@echo "make COMMAND [LANE=pymongo|motor] [PORT=8000] [DATA=.agora] [PYTHON=python3]"
@@ -99,6 +99,9 @@ bench: $(DEV) ## throughput and CPU per request against a bare ASGI program, as 
 
 stress: $(DEV) ## a thousand simulated people over HTTP, and a report: PROFILE=steps|mixed [STEPS=50,100,250,500,1000] [SECONDS=30] [SCALE=1]
 	@exec $(PY) -m scripts.stress --profile $(or $(PROFILE),steps) $(if $(STEPS),--steps $(STEPS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(THINK),--think $(THINK)) --scale $(SCALE) --report $(or $(REPORT),$(DATA)/stress-$(or $(PROFILE),steps))
+
+bench-analytics: $(DEV) ## what reports cost over 2,000 orders and over ORDERS=50000, as ratios; and 32 readers at once
+	@exec $(PY) -m scripts.bench_analytics --orders $(or $(ORDERS),50000)
 
 stress-buyers: $(DEV) ## many buyers over HTTP for few pieces, SEEDS=50 times: double clicks, opposite carts, one key twenty times
 	@$(MAKE) --no-print-directory stress-races IN=tests/api/ecommerce/test_rush.py

@@ -62,7 +62,7 @@ class Program:
 
 
 @contextlib.contextmanager
-def _started(target: str, settings: Settings, ready_path: str, *, factory: bool) -> Iterator[Program]:
+def started(target: str, settings: Settings, ready_path: str, *, factory: bool) -> Iterator[Program]:
     port = free_port()
     environment = {
         **os.environ,
@@ -102,7 +102,7 @@ async def _prepare(settings: Settings, scale: int, carts: int) -> list[Case]:
         await seed(scale=scale, settings=settings, progress=True)
         rows = await Post.find_rows({"status": PostStatus.PUBLISHED}, {"slug": 1}, sort=[("published_at", -1)])
         people = [User.from_row(row) for row in await User.find_rows({"is_active": True}, limit=64)]
-        tokens = [await _session(user, settings) for user in people]
+        tokens = [await open_session(user, settings) for user in people]
         shop = await shop_cases(database, settings, carts=carts)
     slugs = [row["slug"] for row in rows]
     ids = [row["_id"] for row in rows]
@@ -132,7 +132,7 @@ async def _prepare(settings: Settings, scale: int, carts: int) -> list[Case]:
     ]
 
 
-async def _session(user: User, settings: Settings) -> str:
+async def open_session(user: User, settings: Settings) -> str:
     client = ClientInfo("127.0.0.1", "bench")
 
     async def work(session: Session) -> str:
@@ -188,8 +188,8 @@ def main(rounds: int = 5, seconds: float = 4.0, scale: int = 10, only: str = "")
             cases = asyncio.run(_prepare(settings, scale, carts=100 + int(CHECKOUTS * (rounds + 1) * seconds)))
             table = Table("work", "req/s", "bare req/s", "ratio", "goal", "CPU us", "bare CPU us", "CPU ratio", "p95 ms")
             with (
-                _started("api.main:app", settings, "/livez", factory=True) as agora,
-                _started("scripts.bench_baseline:app", settings, "/api/v1/blog/posts", factory=False) as bare,
+                started("api.main:app", settings, "/livez", factory=True) as agora,
+                started("scripts.bench_baseline:app", settings, "/api/v1/blog/posts", factory=False) as bare,
             ):
                 for case in cases:
                     if only in case.name:

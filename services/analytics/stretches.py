@@ -90,11 +90,11 @@ class Stretches:
         return [(key, found[key][0]) for key in best]
 
     async def _add_months(self, found: MutableMapping[str, list[Sums]], place: Place, keys: Sequence[str] | None) -> None:
-        """Added up in the database for few stretches, and here for many: an expression would have a part for each of them."""
+        """Of many keys and few stretches added up in the database, else here: the expression has a part for each stretch."""
         if not self._days or keys == []:
             return
         query = self._months_query(place, keys)
-        if self._count <= _FEW:
+        if self._count <= _FEW and (keys is None or len(keys) > 1):
             for row in await MonthRollup.aggregate_rows(self._sums_pipeline(place.dimension, query)):
                 for stretch, sums in enumerate(found[row["_id"]]):
                     add_up(sums, {name: int(row[f"{name}_{stretch}"]) for name in METRICS[place.dimension]})
