@@ -156,7 +156,8 @@ class Desk:
         fields = await signin.read_form(self.request, max_bytes=MAX_FORM_BYTES, max_fields=MAX_FORM_FIELDS)
         if any("\0" in part for pair in fields.items() for part in pair):
             raise BadFormError("A form holds no NUL character.")
-        return Form(fields, await self.request.body())
+        # Browsers end the lines of what they send in two characters; what is kept ends them in one.
+        return Form({name: text.replace("\r\n", "\n") for name, text in fields.items()}, await self.request.body())
 
     async def once(self, form: Form, work: Callable[[], Awaitable[str | None]]) -> str:
         """Where `work`, run in one transaction, says to go, or this page; a form sent again does nothing more.

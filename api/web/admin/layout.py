@@ -129,6 +129,12 @@ class Page:
     paging: Sequence[Link] = ()
     note: str = ""
 
+    @property
+    def holds_sent(self) -> bool:
+        """Whether a form stands open here with what was sent."""
+        rows = (row for table in self.tables for row in table.rows)
+        return any(one.is_open for one in [*self.actions, *(one for row in rows for one in row.actions)])
+
 
 def options(of: type[Enum] | Iterable[Enum]) -> list[tuple[str, str]]:
     """The words of an enum, to choose from."""
@@ -162,17 +168,12 @@ def kept(page: Page, path: str, sent: Mapping[str, str], *, is_stale: bool) -> P
 
 def _refilled(field: Field, sent: Mapping[str, str], is_stale: bool) -> Field:
     value = sent.get(field.name, "" if field.kind == "check" else field.value)
-    now = field.value if is_stale and _plain(field.value) != _plain(value) else None
+    now = field.value if is_stale and field.value.strip() != value.strip() else None
     if now is not None and field.kind == "check":
         now = "yes" if now else "no"
     if now is not None and field.kind == "select":
         now = next((text for sent_as, text in field.options if sent_as == now), now)
     return replace(field, value=value, now=now)
-
-
-def _plain(text: str) -> str:
-    """Browsers end the lines of what they send in two characters."""
-    return text.replace("\r\n", "\n").strip()
 
 
 def shown(value: Value) -> Markup:

@@ -128,6 +128,13 @@ STRANGE = [
 ]
 
 
+def test_the_last_words_of_a_views_moves_differ() -> None:
+    """The page that is shown after a move is told that word, and says what was done."""
+    for view in VIEWS:
+        words = [path.rpartition("/")[2] for path in view.moves]
+        assert len(set(words)) == len(words), view.name
+
+
 class TestForms:
     async def test_no_form_works_without_its_sessions_token_or_from_another_site(self, admin: Clerk, seat: SeatClerk) -> None:
         world, other = await World.made(), await seat(Role.ADMIN)
@@ -201,6 +208,7 @@ class TestWhatShows:
             endpoint_secret(endpoint["_id"], 1, settings=settings),
             settings.secret_key.get_secret_value(),
             admin.cookies["Cookie"].partition("=")[2],
+            *(str(row["_id"]) for row in await LoginSession.find_rows({})),
         ]
 
         for view in VIEWS:

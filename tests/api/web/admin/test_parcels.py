@@ -75,7 +75,7 @@ async def test_a_note_is_for_staff_alone(manager: Clerk) -> None:
 
     await manager.send(f"/admin/orders/{order.id}/note", notes="Rings twice.\r\nAsk for Jo.")
 
-    assert (await stored(order)).admin_notes == "Rings twice.\r\nAsk for Jo."
+    assert (await stored(order)).admin_notes == "Rings twice.\nAsk for Jo."
     assert await acts(order) == [("order.notes_changed", manager.user.id)]
 
 

@@ -58,7 +58,8 @@ class TestMaking:
 
         assert answer.status_code == 409
         assert 'value="Mine"' in answer.text
-        assert '<details class="action" open>' in answer.text
+        assert '<details class="action" id="sent" open>' in answer.text
+        assert '<a href="#sent">To the form</a>' in answer.text
         assert await Product.count_rows({}) == 1
 
 
