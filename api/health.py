@@ -1,6 +1,7 @@
 """Is Agora alive, and is it ready: for load balancers, orchestrators and people."""
 
 import asyncio
+import contextlib
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
@@ -42,14 +43,13 @@ async def readyz(request: Request, response: Response) -> Readiness:
     """The process can serve: its database answers and its indexes stand."""
     database: Database = request.app.state.database
     drift: list[IndexDrift] = request.app.state.index_drift
+    reachable = False
     age: float | None = None
-    try:
+    with contextlib.suppress(TimeoutError, PyMongoError):
         async with asyncio.timeout(_PING_SECONDS):
-            await database.ping()
+            await database.feel_pulse()
+            reachable = True
             age = await JobService.seconds_since_report()
-        reachable = True
-    except (TimeoutError, PyMongoError):
-        reachable = False
     indexes = not any(row.kind is not DriftKind.UNDECLARED for row in drift)
     ready = reachable and indexes
     if not ready:

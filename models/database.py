@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Literal, TypeVar
 from weakref import WeakValueDictionary
@@ -74,8 +75,11 @@ async def _value(maybe: Any) -> Any:
 class Database:
     """One client and one database of it; made once per process (or test) and closed with it."""
 
-    def __init__(self, client: Any, name: str) -> None:
+    def __init__(self, client: Any, name: str, *, make_pulse: Callable[[], Any] | None = None) -> None:
+        """`make_pulse` makes the client of which `feel_pulse` asks, by default this one."""
         self.client = client
+        self._make_pulse = make_pulse
+        self._pulse: Any = None
         self.name = name
         self.raw = client[name]
 
@@ -95,17 +99,11 @@ class Database:
             factory = importlib.import_module("pymongo").AsyncMongoClient
         else:
             factory = importlib.import_module("motor.motor_asyncio").AsyncIOMotorClient
+        waits = {"timeoutMS": timeout_ms, "serverSelectionTimeoutMS": int(_UNREACHABLE_SECONDS * 1000)}
         client = factory(
-            uri,
-            tz_aware=True,
-            appname="agora",
-            maxPoolSize=pool_size,
-            timeoutMS=timeout_ms,
-            serverSelectionTimeoutMS=int(_UNREACHABLE_SECONDS * 1000),
-            event_listeners=list(listeners),
-            **options,
+            uri, tz_aware=True, appname="agora", maxPoolSize=pool_size, event_listeners=list(listeners), **waits, **options
         )
-        return cls(client, name)
+        return cls(client, name, make_pulse=partial(factory, uri, appname="agora", maxPoolSize=1, **waits, **options))
 
     async def bind(self, documents: Sequence[type[beanie.Document]]) -> None:
         """Point the document classes at this database. Creates no index: `services.indexes` does, and reports drift."""
@@ -116,6 +114,12 @@ class Database:
     async def ping(self) -> None:
         await self.client.admin.command("ping")
 
+    async def feel_pulse(self) -> None:
+        """As `ping`, on a connection kept for that: it answers while hundreds of requests wait for those of the pool."""
+        if self._pulse is None:
+            self._pulse = self.client if self._make_pulse is None else self._make_pulse()
+        await self._pulse.admin.command("ping")
+
     async def drop(self) -> None:
         await self.client.drop_database(self.name)
 
@@ -124,6 +128,8 @@ class Database:
         await self.client.admin.command({"killAllSessions": []})
 
     async def close(self) -> None:
+        if self._pulse is not None and self._pulse is not self.client:
+            await _value(self._pulse.close())
         await _value(self.client.close())
 
 

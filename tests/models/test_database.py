@@ -8,6 +8,7 @@ import pytest
 from models.audit import AuditEntry
 from models.blog.taxonomy import Tag
 from models.database import Database, DuplicateKeyError, PyMongoError, duplicate_index, heed_cancellation, run_transaction
+from scripts.embedded import EmbeddedServer
 from services.indexes import IndexService
 from tests.races import patiently
 
@@ -50,6 +51,17 @@ class TestRunTransaction:
         assert row is not None
         assert row["usage_count"] == 50
         assert len(await AuditEntry.find_rows({})) == 50
+
+
+class TestFeelPulse:
+    async def test_waits_for_no_connection_of_the_pool(self, embedded_server: EmbeddedServer) -> None:
+        database = Database.connect(embedded_server.uri, "pulse")
+        pool, database.client = database.client, None  # whatever becomes of it
+        try:
+            await database.feel_pulse()
+        finally:
+            database.client = pool
+            await database.close()
 
 
 class TestDuplicateIndex:
