@@ -60,7 +60,7 @@ class EventService:
             return 0
 
         async def number(session: Session) -> int:
-            await _checkpoint(SEQUENCER)
+            await _checkpoints([SEQUENCER])
             rows = await Event.find_rows(
                 {"sequence": None}, {"_id": 1}, sort=[("created_at", 1), ("_id", 1)], limit=BATCH, session=session
             )
@@ -98,79 +98,102 @@ class EventService:
         return [Event.from_row(row) for row in await _rows_after(sequence, limit)]
 
     @staticmethod
-    async def deliver(consumer: Consumer, *, now: datetime | None = None) -> int:
-        """Hand the consumer what follows its checkpoint; returns how many events it passed.
+    async def deliver(*consumers: Consumer, now: datetime | None = None) -> int:
+        """Hand each consumer what follows its checkpoint; returns how many events they passed, added up.
 
-        Stops at an event whose handling fails and tries it again later, each time after a longer pause; after
-        `MAX_FAILURES` the event is kept as a dead letter and passed. Stops after two seconds, too; the next call goes on.
+        A consumer stops at an event whose handling fails and tries it again later, each time after a longer pause; after
+        `MAX_FAILURES` the event is kept as a dead letter and passed. It stops after two seconds, too; the next call goes on.
+        One that fails or lags does not hold up the others. Those that stand at one place share one reading of what follows,
+        and one write moves all past what concerned nobody.
         """
         now = now or present()
-        checkpoint = await _checkpoint(consumer.name)
-        if checkpoint.retry_at is not None and now < checkpoint.retry_at:
-            return 0
-        passed = 0
-        overlooked: int | None = None  # the last of those that do not concern it: one write moves past all of them
-        ends_at = time.monotonic() + ROUND_SECONDS
-        for row in await _rows_after(checkpoint.sequence, BATCH):
-            if time.monotonic() > ends_at:
-                break
-            sequence: int = row["sequence"]
-            if row["type"] not in consumer.types:
-                overlooked = sequence
-                passed += 1
-                continue
-            event = Event.from_row(row)
-            try:
-                await consumer.handle(event)
-            except Exception as error:
-                heed_cancellation()
-                if overlooked is not None:
-                    await _pass(consumer, overlooked)
-                if not await _note_failure(consumer, checkpoint, event, error, now):
-                    return passed
-            await _pass(consumer, sequence)
-            overlooked = None
-            checkpoint.failures = 0
-            passed += 1
-        if overlooked is not None:
-            await _pass(consumer, overlooked)
-        return passed
+        checkpoints = await _checkpoints([consumer.name for consumer in consumers])
+        ready = [consumer for consumer in consumers if not _is_waiting(checkpoints[consumer.name], now)]
+        places = {checkpoints[consumer.name].sequence for consumer in ready}
+        following = dict(zip(places, await asyncio.gather(*map(_rows_after, places)), strict=True))
+        rounds = [_Round(consumer, checkpoints[consumer.name]) for consumer in ready]
+        await asyncio.gather(*(_hand_over(round, following[round.checkpoint.sequence], now) for round in rounds))
+        moves = [UpdateOne(*_past(round.consumer, round.overlooked)) for round in rounds if round.overlooked is not None]
+        if moves:
+            await Checkpoint.collection().bulk_write(moves, ordered=False)
+        return sum(round.passed for round in rounds)
 
     @staticmethod
     async def pump(consumers: Collection[Consumer], *, now: datetime | None = None) -> int:
-        """Number what is new and deliver it to every consumer; returns how many events were numbered or passed.
-
-        One consumer that fails or lags does not hold up the others.
-        """
-        moved = await EventService.number_new()
-        results = await asyncio.gather(*(EventService.deliver(consumer, now=now) for consumer in consumers))
-        return moved + sum(results)
+        """Number what is new and deliver it to every consumer; returns how many events were numbered or passed."""
+        return await EventService.number_new() + await EventService.deliver(*consumers, now=now)
 
 
-async def _rows_after(sequence: int, limit: int) -> list[dict[str, Any]]:
+@dataclass(slots=True)
+class _Round:
+    """How far a consumer came; `overlooked` is the last event that did not concern it and is not written down as passed."""
+
+    consumer: Consumer
+    checkpoint: Checkpoint
+    passed: int = 0
+    overlooked: int | None = None
+
+
+async def _hand_over(round: _Round, rows: list[dict[str, Any]], now: datetime) -> None:
+    ends_at = time.monotonic() + ROUND_SECONDS
+    for row in rows:
+        if time.monotonic() > ends_at:
+            return
+        if row["type"] in round.consumer.types:
+            event = Event.from_row(row)
+            try:
+                await round.consumer.handle(event)
+            except Exception as error:
+                heed_cancellation()
+                if round.overlooked is not None:  # before the failure is noted, which is one of the event after the checkpoint
+                    await _pass(round.consumer, round.overlooked)
+                    round.overlooked = None
+                if not await _note_failure(round, event, error, now):
+                    return
+            await _pass(round.consumer, row["sequence"])
+            round.overlooked = None
+            round.checkpoint.failures = 0
+        else:
+            round.overlooked = row["sequence"]
+        round.passed += 1
+
+
+def _is_waiting(checkpoint: Checkpoint, now: datetime) -> bool:
+    return checkpoint.retry_at is not None and now < checkpoint.retry_at
+
+
+async def _rows_after(sequence: int, limit: int = BATCH) -> list[dict[str, Any]]:
     return await Event.find_rows({"sequence": {"$gt": sequence}}, sort=[("sequence", 1)], limit=limit)
 
 
-async def _checkpoint(consumer: str) -> Checkpoint:
-    row = await Checkpoint.find_row({"consumer": consumer})
-    if row is not None:
-        return Checkpoint.from_row(row)
+async def _checkpoints(names: Collection[str]) -> dict[str, Checkpoint]:
+    """By consumer; those of new ones are made."""
+    rows = await Checkpoint.find_rows({"consumer": {"$in": list(names)}})
+    known = {row["consumer"]: Checkpoint.from_row(row) for row in rows}
+    return known | {name: await _begin(name) for name in names if name not in known}
+
+
+async def _begin(consumer: str) -> Checkpoint:
     try:
         return await Checkpoint(consumer=consumer).store()
-    except DuplicateKeyError:
-        return await _checkpoint(consumer)
+    except DuplicateKeyError:  # another process met it first
+        return (await _checkpoints([consumer]))[consumer]
 
 
 async def _pass(consumer: Consumer, sequence: int) -> None:
-    await Checkpoint.change_row(
-        {"consumer": consumer.name, "sequence": {"$lt": sequence}},
-        {"$set": {"sequence": sequence, "failures": 0, "retry_at": None, "last_error": None}},
-    )
+    await Checkpoint.change_row(*_past(consumer, sequence))
 
 
-async def _note_failure(consumer: Consumer, checkpoint: Checkpoint, event: Event, error: Exception, now: datetime) -> bool:
+def _past(consumer: Consumer, sequence: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The condition and the move of its checkpoint past that event; never back."""
+    moved = {"sequence": sequence, "failures": 0, "retry_at": None, "last_error": None, "updated_at": present()}
+    return {"consumer": consumer.name, "sequence": {"$lt": sequence}}, {"$set": moved}
+
+
+async def _note_failure(round: _Round, event: Event, error: Exception, now: datetime) -> bool:
     """True when the consumer gives the event up and goes on."""
-    failures = checkpoint.failures + 1
+    consumer = round.consumer
+    failures = round.checkpoint.failures + 1
     reason = f"{type(error).__name__}: {error}"[:500]
     log.warning("event_failed", consumer=consumer.name, event_type=event.type, failures=failures, reason=reason)
     if failures < MAX_FAILURES:

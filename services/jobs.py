@@ -112,6 +112,13 @@ class JobService:
             await Job(name=job.name, next_run_at=clock()).store()
 
     @staticmethod
+    async def list_due(*, clock: Clock = present) -> list[str]:
+        """The names of the jobs that are due and that nobody runs."""
+        moment = clock()
+        free = {"$or": [{"leased_until": None}, {"leased_until": {"$lte": moment}}]}
+        return [row["name"] for row in await Job.find_rows({"next_run_at": {"$lte": moment}, **free}, {"name": 1}, limit=100)]
+
+    @staticmethod
     async def run_if_due(job: RecurringJob, *, clock: Clock = present) -> Job | None:
         """Run the job if it is due and nobody runs it; the job as it then is, or None when it was not ours to run.
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -145,9 +145,11 @@ class WorkerService:
 
         Any number of workers may run at once: leases decide who does what. A database that is away is waited for.
         """
+        calls = {job.name: (job, asyncio.Event()) for job in [*jobs, event_pump(consumers)]}
         async with asyncio.TaskGroup() as tasks:
-            for job in [*jobs, event_pump(consumers)]:
-                tasks.create_task(_through_outages(job.name, partial(_keep, job)))
+            for name, (job, call) in calls.items():
+                tasks.create_task(_through_outages(name, partial(_keep, job, call)))
+            tasks.create_task(_through_outages("schedule", partial(_call_due, {name: call for name, (_, call) in calls.items()})))
 
 
 def event_pump(consumers: Sequence[Consumer]) -> RecurringJob:
@@ -191,13 +193,24 @@ async def _listen(wake: asyncio.Event) -> None:
                 wake.set()
 
 
-async def _keep(job: RecurringJob) -> None:
-    """Run one job whenever it is due. Asks for the row at most once a second while it waits."""
+async def _keep(job: RecurringJob, call: asyncio.Event) -> None:
+    """Run one job whenever it is called, for as long as it is due."""
     await JobService.register(job)
     while True:
         heed_cancellation()
         if await JobService.run_if_due(job) is None:
-            await asyncio.sleep(IDLE_SECONDS)
+            await call.wait()
+            call.clear()
+
+
+async def _call_due(calls: Mapping[str, asyncio.Event]) -> None:
+    """Look once a second which jobs are due, all of them in one question, and call those."""
+    while True:
+        heed_cancellation()
+        for name in await JobService.list_due():
+            if name in calls:
+                calls[name].set()
+        await asyncio.sleep(IDLE_SECONDS)
 
 
 async def _through_outages(name: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -12,6 +12,7 @@ from models.blog.taxonomy import Tag
 from models.database import Database, DuplicateKeyError, run_transaction
 from models.events import Checkpoint, DeadLetter, Event, EventType
 from services.events import MAX_FAILURES, Consumer, EventService
+from tests.commands import CommandLog
 
 
 class KilledError(BaseException):
@@ -201,6 +202,42 @@ class TestPump:
 
         assert moved == 4  # two numbered, two passed by the good one
         assert (good.seen, bad.seen) == (["post:1", "post:2"], [])
+
+    async def test_what_concerns_nobody_costs_three_commands_however_many_consumers(
+        self, database: Database, commands: CommandLog
+    ) -> None:
+        """Their checkpoints in one question, the events in another, and one move of all of them."""
+        consumers = [consumer_of(Recorder(), f"consumer {n}", {EventType.COMMENT_CREATED}) for n in range(9)]
+        await EventService.pump(consumers)
+        await record("post:1", "post:2")
+        await EventService.number_new()
+
+        with commands.counting() as sent:
+            assert await EventService.deliver(*consumers) == 18
+
+        assert sent.sent == ["find event_checkpoints", "find events", "update event_checkpoints"]
+        assert {row["sequence"] for row in await Checkpoint.find_rows({})} == {2}
+
+    async def test_consumer_that_lags_gets_what_it_missed_beside_the_others(self, database: Database) -> None:
+        early, late = Recorder(), Recorder()
+        await record("post:1")
+        await EventService.pump([consumer_of(early, "early")])
+        await record("post:2")
+        await EventService.pump([consumer_of(early, "early"), consumer_of(late, "late")])
+        assert (early.seen, late.seen) == (["post:1", "post:2"],) * 2
+
+    async def test_failure_after_what_did_not_concern_it_is_tried_again_after_its_pause(self, database: Database) -> None:
+        start = now()
+        bad = Recorder()
+        bad.fail_on = {"post:2"}
+        consumer = consumer_of(bad, types={EventType.POST_UPDATED})
+        await record("tag:1", type=EventType.TAG_CHANGED)
+        await record("post:2")
+        await EventService.number_new()
+        assert await EventService.deliver(consumer, now=start) == 1
+        (checkpoint,) = [row for row in await Checkpoint.find_rows({}) if row["consumer"] == "test"]
+        assert (checkpoint["sequence"], checkpoint["failures"]) == (1, 1)
+        assert checkpoint["retry_at"] > start
 
     async def test_two_pumps_at_once_miss_nothing_and_keep_the_order_per_subject(self, database: Database) -> None:
         effects = Recorder()

@@ -222,6 +222,17 @@ async def record(number: int) -> None:
     )
 
 
+class TestListDue:
+    async def test_names_what_is_due_and_run_by_nobody(self) -> None:
+        for name in ("due", "later", "running", "silent"):
+            await JobService.register(RecurringJob(name, HOUR, Runs(0)))
+        moment = now()
+        await Job.change({"name": "later"}, {"$set": {"next_run_at": moment + timedelta(seconds=1)}})
+        await Job.change({"name": "running"}, {"$set": {"leased_until": moment + timedelta(seconds=1)}})
+        await Job.change({"name": "silent"}, {"$set": {"leased_until": moment - timedelta(seconds=1)}})
+        assert sorted(await JobService.list_due(clock=lambda: moment)) == ["due", "silent"]
+
+
 class Seen:
     """A consumer that notes what it saw, and when."""
 
