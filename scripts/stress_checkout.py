@@ -8,6 +8,7 @@ of an order have one event, in its order (RELIABILITY R10 to R12, R16).
 
 import asyncio
 import contextlib
+import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -40,15 +41,19 @@ def main(
     answered: Annotated[float, typer.Option(help="Seconds in which Agora must be healthy, and whoever is in doubt answered")] = 5,
 ) -> None:
     """Exits 0 when every answer was kept and everything adds up. The last lines name each goal with its figure."""
-    with tempfile.TemporaryDirectory(prefix="agora-checkout-") as name:
-        house = House(Path(name))
-        house.open()
-        try:
-            failures = asyncio.run(run(house, rounds, shoppers, load_seconds, answered))
-        finally:
-            house.close()
+    folder = Path(tempfile.mkdtemp(prefix="agora-checkout-"))
+    house = House(folder)
+    house.open()
+    try:
+        failures = asyncio.run(run(house, rounds, shoppers, load_seconds, answered))
+    finally:
+        house.close()
     for failure in failures:
         console.print(f"[red]{failure}", soft_wrap=True)
+    if failures:
+        console.print(f"What the programs said is in {folder}.", soft_wrap=True)
+    else:
+        shutil.rmtree(folder)
     raise SystemExit(1 if failures else 0)
 
 
