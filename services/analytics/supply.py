@@ -1,13 +1,12 @@
 """What runs out: the things that sell by how long they last, and what is low already."""
 
-from datetime import datetime
 from typing import Any
 
 from models.analytics.stock import StockCover
 from models.analytics.supply import CoverReport, LowStockItem, LowStockReport
-from models.inventory.stock import StockLevel, StockMovement
+from models.inventory.stock import StockLevel
 from services.analytics.figures import window_of
-from services.analytics.ledger import SOLD_KINDS
+from services.analytics.movements import read_sellers, read_sold
 from services.analytics.scopes import ReportScope
 from services.heavy import heavy_work
 from services.inventory.locations import known_locations
@@ -21,13 +20,15 @@ class SupplyReportService:
     async def list_shortest_cover(scope: ReportScope, *, viewer: Viewer, limit: int = 20) -> CoverReport:
         """The variants sold in the period of which something is left, those first that last the shortest at its pace.
 
-        Two commands. Raises PermissionDeniedError and OverloadedError.
+        From the sums of the ledger, in at most seven commands. Raises PermissionDeniedError and OverloadedError.
         """
         viewer.require(Permission.VIEW_REPORTS)
         days = (scope.period.end - scope.period.start).days
         async with heavy_work():
-            rows = await StockMovement.aggregate_rows(sellers_pipeline(scope.currency, *scope.period.bounds))
-            sold = {row["_id"]: -int(row["sold"]) for row in rows if row["sold"] < 0}
+            starts_at, ends_at = scope.period.bounds
+            sellers = sorted(await read_sellers(starts_at))
+            pieces = await read_sold(sellers, scope.currency, starts_at, ends_at) if sellers else {}
+            sold = {variant_id: -moved for variant_id, moved in pieces.items() if moved < 0}
             levels = await StockLevel.aggregate_rows(left_pipeline(scope.currency, list(sold))) if sold else []
         items = [
             StockCover(
@@ -75,15 +76,6 @@ class SupplyReportService:
                 for row in rows
             ],
         )
-
-
-def sellers_pipeline(currency: str, starts_at: datetime, ends_at: datetime) -> list[Row]:
-    """Rows `{"_id": <variant>, "sold": -7}` of what was sold, or came back, within; starts in `stock_movements`."""
-    return [
-        {"$match": {"occurred_at": {"$gte": starts_at, "$lt": ends_at}}},
-        {"$match": {"kind": {"$in": SOLD_KINDS}, "value.currency": currency}},
-        {"$group": {"_id": "$variant_id", "sold": {"$sum": "$quantity"}}},
-    ]
 
 
 def left_pipeline(currency: str, variant_ids: list[Any]) -> list[Row]:
