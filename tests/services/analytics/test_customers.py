@@ -157,6 +157,37 @@ class TestGetCustomerInsights:
             await CustomerReportService.get_cohorts(scope("2026-11-01", "2026-12-01"), viewer=reader)
 
 
+class TestGetCustomerSeries:
+    async def test_tells_the_new_from_those_who_came_back_in_each_day_of_the_zone(
+        self, database: Database, commands: CommandLog
+    ) -> None:
+        old, new = PydanticObjectId(), PydanticObjectId()
+        await sell(
+            (old, "2026-09-01T10:00+00:00", 5000),
+            (old, "2026-11-01T23:30+01:00", 1000),
+            (new, "2026-11-02T00:30+01:00", 1000),
+            (new, "2026-11-02T09:00+01:00", 1000),
+            (new, "2026-11-03T09:00+01:00", 1000),
+        )
+
+        with commands.counting() as sent:
+            series = await CustomerReportService.get_customer_series(scope("2026-11-01", "2026-11-05", BERLIN), viewer=MANAGER)
+
+        assert [(point.label, point.new_count, point.returning_count) for point in series.points] == [
+            ("2026-11-01", 0, 1),
+            ("2026-11-02", 1, 0),
+            ("2026-11-03", 0, 1),
+            ("2026-11-04", 0, 0),
+        ]
+        assert len(sent) == 2, sent.sent
+
+    async def test_is_for_those_who_see_reports(self, database: Database) -> None:
+        with pytest.raises(PermissionDeniedError):
+            await CustomerReportService.get_customer_series(
+                scope("2026-11-01", "2026-11-02"), viewer=Viewer(PydanticObjectId(), "ed", Role.EDITOR)
+            )
+
+
 class TestGetCohorts:
     async def test_triangle_by_hand(self, database: Database) -> None:
         one, two, three, four = (PydanticObjectId() for _ in range(4))
