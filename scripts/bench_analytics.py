@@ -49,6 +49,9 @@ DATABASE_MIB = 600
 # Values for the parameters in paths; a report with another one is named as not measured.
 _PLACES = {"report": "products", "segment": "champions", "format": "csv"}
 
+ELSEWHERE = "Europe/Berlin"  # a zone whose midnights cut the days of UTC
+_ALSO_ELSEWHERE = ("products", "revenue", "sales")
+
 Row = dict[str, Any]
 
 
@@ -126,14 +129,17 @@ def endpoints(settings: Settings) -> tuple[list[Endpoint], list[str]]:
             unknown.append(path)
             continue
         names = {one["name"] for one in parameters if one["in"] == "query"}
-        found.append(Endpoint(path.removeprefix("/api/v1/analytics/"), _api_query(path.format(**_PLACES), names)))
+        name, filled = path.removeprefix("/api/v1/analytics/"), path.format(**_PLACES)
+        found.append(Endpoint(name, _api_query(filled, names)))
+        if name in _ALSO_ELSEWHERE:
+            found.append(Endpoint(f"{name}, {ELSEWHERE}", _api_query(filled, names, timezone=ELSEWHERE)))
     return found + [Endpoint(view.part_path, _page_query(view.part_path)) for view in VIEWS], unknown
 
 
-def _api_query(path: str, names: set[str]) -> Callable[[int], str]:
+def _api_query(path: str, names: set[str], **fixed: str) -> Callable[[int], str]:
     def query(number: int) -> str:
         start, end = _days(number)
-        values = {"start": start, "end": end, "compare": "previous"}
+        values = {"start": start, "end": end, "compare": "previous", **fixed}
         return f"{path}?{urlencode({name: value for name, value in values.items() if name in names})}"
 
     return query

@@ -88,19 +88,8 @@ class Rollup(AgoraDocument):
     class Settings:
         name = "analytics_rollups"
         indexes = [
-            # The days of one thing: totals and series. Also what a rebuild deletes, by its first field.
-            IndexModel(
-                [
-                    ("generation", ASCENDING),
-                    ("dimension", ASCENDING),
-                    ("key", ASCENDING),
-                    ("currency", ASCENDING),
-                    ("day", ASCENDING),
-                ],
-                name="place_unique",
-                unique=True,
-            ),
-            # Everything of a dimension within a time: what was best.
+            # Everything of a dimension on days that a zone cuts; those of one thing are read by their ids. Also what a rebuild
+            # deletes, by its first field.
             IndexModel(
                 [("generation", ASCENDING), ("dimension", ASCENDING), ("currency", ASCENDING), ("day", ASCENDING)],
                 name="dimension_days",
@@ -111,7 +100,7 @@ class Rollup(AgoraDocument):
 class MonthRollup(AgoraDocument):
     """The same sums of one UTC month, of its thirds and its days: four rows of a thing tell any quarter. Its id is `month_id`.
 
-    Any stretch of its days is a sum of few figures: of thirds, and of five days at most that are added or taken off.
+    Any days at an end of it are a sum of few figures: of thirds, and of five days at most that are added or taken off.
     """
 
     generation: int

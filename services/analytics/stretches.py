@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from models.analytics.rollups import METRICS, Dimension, MonthRollup, Rollup, month_id, rollup_id
@@ -16,6 +17,7 @@ Sums = dict[str, int]
 Row = Mapping[str, Any]
 
 _DAY = timedelta(days=1)
+QUARTERS = 96  # of a day
 _FEW = 2  # a period and the one before it
 
 
@@ -73,11 +75,11 @@ class Stretches:
     async def read_best(self, place: Place, metric: str, limit: int) -> list[tuple[str, Sums]]:
         """The keys with the highest sums of a metric above 0, with all their sums; of the only stretch there is.
 
-        The database tells the one metric of every key, and of the best the others. A command more than `read` takes.
+        The database looks at the one metric of every key, and tells the others of the best. A command more than `read` takes.
         """
         amounts: defaultdict[str, int] = defaultdict(int)
         if self._days:
-            for row in await MonthRollup.aggregate_rows(self._metric_pipeline(place, metric)):
+            for row in await MonthRollup.aggregate_rows(self._ranking_pipeline(place, metric, limit)):
                 amounts[row["_id"]] = int(row["amount"])
         edges: defaultdict[str, list[Sums]] = defaultdict(lambda: self.nothing(place.dimension))
         for row in await self._cut_rows(place, None):
@@ -102,10 +104,11 @@ class Stretches:
         for row in await MonthRollup.find_rows(query, {"_id": 0, "key": 1, "month": 1, "totals": 1, "days": 1}):
             self._add_month(found[row["key"]], row)
 
-    def _metric_pipeline(self, place: Place, metric: str) -> list[dict[str, Any]]:
-        """Rows `{"_id": <key>, "amount": 300}`."""
+    def _ranking_pipeline(self, place: Place, metric: str, limit: int) -> list[dict[str, Any]]:
+        """Rows `{"_id": <key>, "amount": 300}`, the best first; of all keys where days are cut, whose edges come on top."""
         group = {"_id": "$key", "amount": {"$sum": self._amount(metric, 0)}}
-        return [{"$match": self._months_query(place, None)}, {"$group": group}]
+        best = [] if self._cuts else [{"$sort": {"amount": -1, "_id": 1}}, {"$limit": limit}]
+        return [{"$match": self._months_query(place, None)}, {"$group": group}, *best]
 
     def _sums_pipeline(self, dimension: Dimension, query: dict[str, Any]) -> list[dict[str, Any]]:
         """Rows `{"_id": <key>, "total_0": 300, "total_1": 500}`, by metric and number of the stretch."""
@@ -141,7 +144,7 @@ class Stretches:
         if keys is not None:
             ids = [rollup_id(place.generation, place.dimension, key, place.currency, day) for key in keys for day in days]
             query = {"_id": {"$in": ids}}
-        return await Rollup.find_rows(query, {"_id": 0, "key": 1, "day": 1, "quarters": 1})
+        return await Rollup.find_rows(query, {"_id": 0, "key": 1, "day": 1, "totals": 1, **self._quarters})
 
     def _add_month(self, sums: Sequence[Sums], row: Row) -> None:
         whole = self._whole[row["month"]]
@@ -152,14 +155,41 @@ class Stretches:
         for name, amounts in row["days"].items():
             for number, amount in amounts.items():
                 if number in stretches:
-                    add_up(sums[stretches[number]], {name: amount})
+                    sums[stretches[number]][name] += amount
 
     def _add_quarters(self, sums: Sequence[Sums], row: Row) -> None:
+        """What lies on the longer side of a bound is the day without the shorter one."""
         first, marks = self._cuts[row["day"]]
-        for quarter, metrics in row["quarters"].items():
-            stretch = first + bisect_right(marks, int(quarter))
-            if 0 <= stretch < self._count:
-                add_up(sums[stretch], metrics)
+        quarters: Mapping[str, Sums] = row.get("quarters", {})
+        if len(marks) > 1:
+            for quarter, metrics in quarters.items():
+                _add_to(sums, first + bisect_right(marks, int(quarter)), metrics)
+            return
+        shorter: Sums = {}
+        for quarter in _shorter_side(marks[0]):
+            add_up(shorter, quarters.get(str(quarter), {}))
+        longer = {name: amount - shorter.get(name, 0) for name, amount in row["totals"].items()}
+        before, after = (shorter, longer) if 0 in _shorter_side(marks[0]) else (longer, shorter)
+        _add_to(sums, first, before)
+        _add_to(sums, first + 1, after)
+
+    @cached_property
+    def _quarters(self) -> dict[str, int]:
+        """Which of the quarters of days are needed, as a projection."""
+        marks = [marks for _, marks in self._cuts.values()]
+        if any(len(several) > 1 for several in marks):
+            return {"quarters": 1}
+        return {f"quarters.{quarter}": 1 for (mark,) in marks for quarter in _shorter_side(mark)}
+
+
+def _shorter_side(mark: int) -> range:
+    """The quarter-hours before or from the one that a bound stands at, whichever are fewer."""
+    return range(mark) if mark <= QUARTERS // 2 else range(mark, QUARTERS)
+
+
+def _add_to(sums: Sequence[Sums], stretch: int, amounts: Mapping[str, int]) -> None:
+    if 0 <= stretch < len(sums):
+        add_up(sums[stretch], amounts)
 
 
 def _day_of(at: datetime) -> datetime:

@@ -2,10 +2,13 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from beanie import PydanticObjectId
 
+from models import base
 from models.blog.taxonomy import Tag
 from models.database import Database
+from tests.commands import CommandLog
 
 
 class TestChangeRow:
@@ -41,3 +44,23 @@ class TestChangeRow:
             Tag.watchers.remove(told.append)
 
         assert told == [tag.id]
+
+
+class TestWalk:
+    async def test_tells_every_row_once_in_the_order_of_their_ids(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch, commands: CommandLog
+    ) -> None:
+        monkeypatch.setattr(base, "_IDS", 5)
+        tags = [Tag(name=f"tag {n}", slug=f"tag-{n}") for n in range(7)]
+        await Tag.collection().insert_many([tag.row() for tag in reversed(tags)])
+
+        with commands.counting() as sent:
+            batches = [batch async for batch in Tag.walk({"slug": 1}, batch=3)]
+
+        ids = sorted(tag.id for tag in tags)
+        assert [[row["_id"] for row in batch] for batch in batches] == [ids[:3], ids[3:5], ids[5:]]
+        assert set(batches[0][0]) == {"_id", "slug"}
+        assert len(sent) == 3 + 3
+
+    async def test_of_nothing_is_no_batch(self, database: Database) -> None:
+        assert [batch async for batch in Tag.walk(batch=3)] == []
