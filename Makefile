@@ -98,7 +98,7 @@ bench: $(DEV) ## throughput and CPU per request against a bare ASGI program, as 
 	@exec $(PY) -m scripts.bench
 
 stress: $(DEV) ## a thousand simulated people over HTTP, and a report: PROFILE=steps|mixed [STEPS=50,100,250,500,1000] [SECONDS=30] [SCALE=1]
-	@exec $(PY) -m scripts.stress --profile $(or $(PROFILE),steps) $(if $(STEPS),--steps $(STEPS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(THINK),--think $(THINK)) --scale $(SCALE) --report $(or $(REPORT),$(DATA)/stress-$(or $(PROFILE),steps))
+	@exec $(PY) -m scripts.stress --profile $(or $(PROFILE),steps) $(if $(STEPS),--steps $(STEPS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(THINK),--think $(THINK)) $(if $(TOGETHER),--together) --scale $(SCALE) --report $(or $(REPORT),$(DATA)/stress-$(or $(PROFILE),steps))
 
 bench-analytics: $(DEV) ## what reports cost over 2,000 orders and over ORDERS=50000, as ratios; and 32 readers at once
 	@exec $(PY) -m scripts.bench_analytics --orders $(or $(ORDERS),50000)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import resource
 import signal
 import socket
 import sys
@@ -30,7 +31,8 @@ from services.settings import Environment, Settings
 from services.worker import WorkerService, make_consumers, make_jobs
 
 GRACE_SECONDS = 7  # for requests in flight; with the database's two seconds an end takes less than ten
-CONNECTIONS = 1000  # beyond, uvicorn answers 503 by itself
+CONNECTIONS = 2000  # a thousand people at once, and some (N-03); beyond, uvicorn answers 503 by itself
+OTHER_FILES = 200
 FRAME_BYTES = 65_536
 
 console = Console()
@@ -44,12 +46,20 @@ def main(
     """Serve Agora until SIGINT or SIGTERM; exits 0 then, and 1 with one sentence when it cannot start."""
     # Until the loop handles them, both signals unwind the stack, so that what was started is stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    allow_files(CONNECTIONS + OTHER_FILES)
     with explained(), contextlib.suppress(KeyboardInterrupt), bound_socket(host, port) as listener:
         url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
         with reach_database(alone=True, url=url) as database, sandbox_beside(database, url) as reached:
             configure_logs(reached.settings.log_level, style="console" if sys.stderr.isatty() else "json")
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(run(reached, listener, url, seed=seed))
+
+
+def allow_files(wanted: int) -> None:
+    """So many open files and connections, where the system gives fewer at first (often 1,024) and lets one ask for more."""
+    given, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if given != resource.RLIM_INFINITY and given < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
 
 
 class PortTakenError(LaunchError):

@@ -58,6 +58,7 @@ def main(
     think: Annotated[float, typer.Option(help="Seconds a person rests between two requests, on average")] = 7.0,
     rate: Annotated[float, typer.Option(help="mixed: requests a second")] = 50.0,
     scale: Annotated[int, typer.Option(help="Of the sample data: 1, 10 or 100")] = 1,
+    together: Annotated[bool, typer.Option("--together", help="The worker within the application, as make run has it")] = False,
     patience: Annotated[float, typer.Option(help="Times what an answer may take, for a machine that is busy")] = 1.0,
     report: Annotated[Path, typer.Option(help="Where the report goes, without its ending")] = Path("stress"),
 ) -> None:
@@ -70,14 +71,14 @@ def main(
         house = House(
             Path(folder),
             program="scripts.stress_serve",
-            AGORA_WORKER_IN_PROCESS="false",
-            AGORA_TRUSTED_PROXIES='["127.0.0.1/32"]',
+            AGORA_WORKER_IN_PROCESS=str(together).lower(),
             **_LIMITS,
         )
         house.open()
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                result = runner.run(run(house, profile, crowd, length, pace=pace, think=think, scale=scale))
+                parts = ("app",) if together else ("app", "worker")
+                result = runner.run(run(house, parts, profile, crowd, length, pace=pace, think=think, scale=scale))
         finally:
             house.close()
     verdicts = judged(result, patience=patience)
@@ -94,13 +95,22 @@ def main(
 
 
 async def run(
-    house: House, profile: Profile, crowd: Sequence[int], seconds: float, *, pace: Pace, think: float, scale: int
+    house: House,
+    parts: Sequence[str],
+    profile: Profile,
+    crowd: Sequence[int],
+    seconds: float,
+    *,
+    pace: Pace,
+    think: float,
+    scale: int,
 ) -> Result:
+    """Everything but the judgement. The books are looked at when all is settled and the processes have ended."""
     settings = Settings(_env_file=None, secret_key=SECRET, mongodb_uri=house.database.uri, database=DATABASE, embedded=True)
     async with connected(settings):
         town = await settle_town(settings, scale=scale, members=max(crowd))
         size = await size_of_town()
-        for part in ("app", "worker"):
+        for part in parts:
             house.start(part)
         await asyncio.to_thread(house.await_healthy)
         meter = Meter()
@@ -122,11 +132,11 @@ async def run(
         await asyncio.gather(weighing, return_exceptions=True)
         open_work = await still_open(QUIET_SECONDS)
         differences = [f"{count} {what} not settled" for what, count in open_work.items()]
-        for part in ("app", "worker"):
+        for part in parts:
             if house.end(part):
                 differences.append(f"{part} did not end well")
         differences += await recounted(settings)
-        return Result(str(profile), _facts(think, pace, size), made, meter, watch.weights, differences)
+        return Result(str(profile), _facts(think, pace, size, parts), made, meter, watch.weights, differences)
 
 
 @contextlib.asynccontextmanager
@@ -175,17 +185,18 @@ async def recounted(settings: Settings) -> list[str]:
     return [f"{row.collection} {row.field}: {row.stored} stored, {row.counted} counted" async for row in ReconcileService.drift()]
 
 
-def _facts(think: float, pace: Pace, size: str) -> list[tuple[str, str]]:
+def _facts(think: float, pace: Pace, size: str, parts: Sequence[str]) -> list[tuple[str, str]]:
     rest = (
         f"exponentially distributed, {think:g} s on average, as TPC-W has it"
         if isinstance(pace, Thinking)
         else "as long as the rate of all together leaves them"
     )
+    worker = "one worker" if "worker" in parts else "the worker within it"
     return [
         ("Data", size),
         ("Machine", f"{_cores()}, {_memory()}, {platform.system()}, Python {platform.python_version()}; shared with the load"),
         ("Lane", LANE),
-        ("Processes", "one application (uvicorn, one worker process), one job worker, embedded database, sandbox gateway"),
+        ("Processes", f"one application (uvicorn, one process), {worker}, embedded database, sandbox gateway"),
         ("People", f"each with a connection and a network address; between two requests they rest {rest}"),
         ("Limits", "as shipped"),
     ]

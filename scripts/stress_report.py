@@ -115,12 +115,16 @@ def _steps(result: Result) -> Table:
                 f"{outcomes[Outcome.TURNED_AWAY]:,}",
                 f"{cost.hit_rate(*HOT):.1%}",
                 f"{cost.commands / max(1.0, cost.answers):.1f}",
-                *(f"{cost.processor[name] / cost.at:.0%}" for name in ("app", "worker", "database", LOAD)),
+                *(f"{cost.processor[name] / cost.at:.0%}" for name in _names(result)),
             ]
         )
-    processor = ("application CPU", "worker CPU", "database CPU", "load CPU")
+    processor = [f"{name} CPU" for name in _names(result)]
     heads = ("", "requests/s", *(f"{name} ms" for name in _SHARES), "failed", "turned away", "hot hits", "commands/request")
     return Table("Step by step (CPU in shares of one core)", (*heads, *processor), rows)
+
+
+def _names(result: Result) -> list[str]:
+    return [name for name in ("app", "worker", "database", LOAD) if name in result.steps[0].cost.processor]
 
 
 def _kinds(result: Result) -> Table:

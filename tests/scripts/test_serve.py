@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -144,6 +145,23 @@ class TestStart:
             server.stop()
         assert [process.returncode for process in processes] == [0] * count, said
         assert set(said) == {"Every declared index exists as declared.\n"}
+
+
+class TestAllowFiles:
+    @pytest.mark.parametrize(
+        ("given", "most", "asked"),
+        [(1024, 4096, (2200, 4096)), (1024, 1500, (1500, 1500)), (1024, -1, (2200, -1)), (4096, 4096, None), (-1, -1, None)],
+    )
+    def test_more_is_asked_for_where_there_is_more(
+        self, given: int, most: int, asked: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        limits: list[tuple[int, int]] = []
+        monkeypatch.setattr(resource, "getrlimit", lambda kind: (given, most))
+        monkeypatch.setattr(resource, "setrlimit", lambda kind, limit: limits.append(limit))
+
+        serve.allow_files(2200)
+
+        assert limits == ([] if asked is None else [asked])
 
 
 class TestBeside:

@@ -19,7 +19,8 @@ import sys
 import typer
 from scripts import stress
 from tests.smallshop import tiny_samples
-sys.argv[1:] = ["--steps", "3,6", "--seconds", "0.5", "--think", "0.05", "--patience", "1000", "--report", sys.argv[1]]
+report = ["--together", "--report", sys.argv[1]]
+sys.argv[1:] = ["--steps", "3,6", "--seconds", "0.5", "--think", "0.05", "--patience", "1000", *report]
 with tiny_samples():
     typer.run(stress.main)
 """
