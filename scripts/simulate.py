@@ -114,7 +114,7 @@ async def _replace(document: type[AgoraDocument], *, sweeping: bool) -> None:
 def main(
     seed: Annotated[int, typer.Option(help="The same seed is the same world")] = 1,
     days: Annotated[int, typer.Option(min=1, max=3_650, help="Days to play")] = 30,
-    scale: Annotated[int, typer.Option(min=1, max=100, help="Times thirty-six visits a day and as many products")] = 1,
+    scale: Annotated[float, typer.Option(min=0.25, max=100, help="Times thirty-six visits a day and as many products")] = 1,
     start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The first day")] = START.replace(tzinfo=None),
     report: Annotated[Path | None, typer.Option(help="Write the report to this file, too")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Into the database of the data folder")] = False,

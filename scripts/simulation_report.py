@@ -64,7 +64,7 @@ class Report:
 async def make_report(world: World) -> Report:
     """The figures at the end of the world."""
     with world.holding():
-        title = f"Simulated world: seed {world.seed}, {world.days} days from {world.start:%Y-%m-%d}, scale {world.scale}"
+        title = f"Simulated world: seed {world.seed}, {world.days} days from {world.start:%Y-%m-%d}, scale {world.scale:g}"
         sections = [
             ("People", await _people(world)),
             ("Visits", await _visits(world)),

@@ -129,7 +129,7 @@ async def _hire(world: World) -> None:
 
 async def _fill_shelves(world: World) -> None:
     manager, categories = world.staff["manager"], dict[tuple[str, ...], PydanticObjectId]()
-    for number in range(PRODUCTS * world.scale):
+    for number in range(round(PRODUCTS * world.scale)):
         dice = world.dice("product", number)
         shelf = goods.SHELVES[number % len(goods.SHELVES)]
         for depth in range(1, len(shelf.path) + 1):
@@ -167,7 +167,7 @@ async def _add_product(world: World, number: int, shelf: goods.Shelf, category_i
         is_digital=shelf.is_digital,
     )
     product = await ProductService.create_product(draft, viewer=world.staff["manager"])
-    popularity = 1 / (1 + dice.randrange(PRODUCTS * world.scale))
+    popularity = 1 / (1 + dice.randrange(round(PRODUCTS * world.scale)))
     for variant in product.variants:
         world.goods.append(Good(product.id, variant.id, product.slug, noun, price, shelf.is_digital))
         world.popularity.append(popularity / len(sizes))
@@ -208,7 +208,7 @@ async def _offer_coupons(world: World) -> None:
         ("WELCOME", DiscountRuleDraft(kind=kind.PERCENTAGE, rate=1000, is_first_order_only=True), None, 1),
         ("FIFTEEN", DiscountRuleDraft(kind=kind.PERCENTAGE, rate=1500, minimum_subtotal=Money.of("150", currency)), None, 1),
         ("FREIGHT", DiscountRuleDraft(kind=kind.FREE_SHIPPING), None, None),
-        ("TWENTY", DiscountRuleDraft(kind=kind.FIXED_AMOUNT, amount=Money.of("20", currency)), 15 * world.scale, 1),
+        ("TWENTY", DiscountRuleDraft(kind=kind.FIXED_AMOUNT, amount=Money.of("20", currency)), round(15 * world.scale), 1),
     ]
     for name, rule, limit, per_customer in offers:
         code = f"{name}-{world.seed}"

@@ -50,6 +50,7 @@ from services.worker import make_consumers
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 JOBS_EVERY = timedelta(minutes=5)
+_MOVES_ORDERS = {"order", "payment", "refund", "return"}
 _MOST_EVENTS = 100_000  # within five minutes
 LONGEST_CLOSING = timedelta(days=3)
 SANDBOX_SECRET = "whsec_c2ltdWxhdGVkLXdvcmxkLXNlY3JldC1wbGF5LW1vbmV5"
@@ -133,7 +134,7 @@ class SimulatedSalts(VisitorSalts):
 class World:
     """One world of one seed. What is drawn for one visit, decision or day does not depend on what is drawn for another."""
 
-    def __init__(self, seed: int, *, days: int, scale: int = 1, settings: Settings, start: datetime = START) -> None:
+    def __init__(self, seed: int, *, days: int, scale: float = 1, settings: Settings, start: datetime = START) -> None:
         self.seed = seed
         self.days = days
         self.scale = scale
@@ -258,7 +259,8 @@ class World:
     async def _jobs(self) -> None:
         """The five-minute job and its like; events are handed on every quarter of an hour."""
         self._has_jobs_due = False
-        if await self._number():  # without an event there is no order to move
+        fresh = await self._number()
+        if any(event.partition(".")[0] in _MOVES_ORDERS for event in fresh):  # what time alone moves waits for its hour
             await self._run_order_jobs()
         if self._moment.minute % 15 == 0:
             await self._pump()
@@ -295,17 +297,18 @@ class World:
             pass
         await OrderJobService.settle_owed(gateways=self.gateways, settings=self.settings)
 
-    async def _number(self) -> bool:
-        """Number what happened since; true when something did."""
-        last = self._numbered
+    async def _number(self) -> set[EventType]:
+        """Number what happened since, and say of what kinds it was."""
+        last, fresh = self._numbered, set[EventType]()
         if not await EventService.number_new():
-            return False
+            return fresh
         while await EventService.number_new():
             pass
         for event in await EventService.list_after(last, limit=_MOST_EVENTS):
-            self._told.add(event.type)
+            fresh.add(event.type)
             self._numbered = event.sequence or 0
-        return True
+        self._told |= fresh
+        return fresh
 
     async def _pump(self) -> None:
         """Hand what happened to one consumer after the other, to those it concerns: the others are at leisure until they are."""
