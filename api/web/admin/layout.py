@@ -152,7 +152,7 @@ def kept(page: Page, path: str, sent: Mapping[str, str], *, is_stale: bool) -> P
     """
 
     def refilled(action: Action) -> Action:
-        if action.path != path:
+        if action.path != path or not action.fields:
             return action
         return replace(action, fields=[_refilled(one, sent, is_stale) for one in action.fields], is_open=True)
 

@@ -1,5 +1,6 @@
 """The register of the parts of the admin, in the order of its menu. A new part is a row here."""
 
+from api.web.admin.bans import BANS
 from api.web.admin.comments import COMMENTS
 from api.web.admin.coupons import COUPONS
 from api.web.admin.fraud import FRAUD
@@ -21,6 +22,7 @@ from services.users.permissions import Viewer
 # What belongs to one group stands together: the menu starts a group where its name changes.
 VIEWS = [
     COMMENTS,
+    BANS,
     REVIEWS,
     POSTS,
     ORDERS,

@@ -133,11 +133,19 @@ def _actions(level: LevelRead) -> list[Action]:
     here = f"{_PATH}/{level.id}"
     pieces = Field("quantity", "Pieces", "number", hint="Below zero to take away", max_length=9, is_required=True)
     reason = Field("reason", "Reason", is_required=True)
-    threshold = Field("low_stock_threshold", "Low at", "number", str(level.low_stock_threshold), is_required=True)
+    plan = [
+        Field("low_stock_threshold", "Low at", "number", str(level.low_stock_threshold), max_length=9, is_required=True),
+        Field("reorder_point", "Reorder at", "number", _text(level.reorder_point), hint="Nothing for never", max_length=9),
+        Field("reorder_quantity", "Reorder pieces", "number", _text(level.reorder_quantity), max_length=9),
+    ]
     return [
         Action(f"{here}/adjust", "Adjust", [pieces, reason], is_once=True),
-        Action(f"{here}/threshold", "Set when it is low", [threshold], hidden={"revision": str(level.revision)}),
+        Action(f"{here}/threshold", "Set when to reorder", plan, hidden={"revision": str(level.revision)}),
     ]
+
+
+def _text(number: int | None) -> str:
+    return "" if number is None else str(number)
 
 
 async def _adjust(desk: Desk, form: Form) -> None:
@@ -165,7 +173,8 @@ async def _adjust(desk: Desk, form: Form) -> None:
 
 
 async def _set_threshold(desk: Desk, form: Form) -> None:
-    changes = filled(LevelUpdate, {"low_stock_threshold": form.number("low_stock_threshold")})
+    names = ("low_stock_threshold", "reorder_point", "reorder_quantity")
+    changes = filled(LevelUpdate, {name: form.number(name) for name in names if name in form.fields})
     await LevelService.update_level(desk.id(), changes, viewer=desk.viewer, revision=form.number("revision"))
 
 
@@ -178,6 +187,6 @@ STOCK = View(
     pages={"": _list, "/{id}": _detail},
     moves={
         "/{id}/adjust": Move(_adjust, _detail, "The stock was corrected."),
-        "/{id}/threshold": Move(_set_threshold, _detail, "The threshold was set."),
+        "/{id}/threshold": Move(_set_threshold, _detail, "It was set."),
     },
 )

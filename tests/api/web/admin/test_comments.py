@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from models.audit import AuditEntry
 from models.blog.comments import Comment, CommentStatus
 from models.blog.posts import Post
 from services.blog.moderation import ModerationService
@@ -71,6 +72,8 @@ class TestModerate:
         assert row is not None
         assert post is not None
         assert (row["status"], post["comments_count"]) == (status, counted)
+        noted = await AuditEntry.find_rows({"subject": f"comment:{comment.id}"})
+        assert [(one["action"], one["actor_id"]) for one in noted] == [(f"comment.{status}", editor.user.id)]
         assert 'role="status"' in await editor.page(answer.headers["location"])
 
     async def test_edited_meanwhile_is_refused_and_says_so(self, editor: Clerk) -> None:

@@ -24,6 +24,7 @@ from tests.factories.payments import RecordingListener, create_payment
 BUDGETS = {
     "/admin": 0,
     "/admin/comments": 2,  # the queue, its authors' names
+    "/admin/bans": 2,
     "/admin/reviews": 3,  # the queue, its authors' names, its products'
     "/admin/posts": 2,  # the posts, their authors' names
     "/admin/posts/{posts}": 2,

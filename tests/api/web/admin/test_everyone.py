@@ -9,7 +9,7 @@ import httpx2
 from api.web.admin.register import VIEWS
 from models.audit import AuditEntry
 from models.base import AgoraDocument
-from models.blog.comments import Comment
+from models.blog.comments import Comment, CommentBan
 from models.blog.posts import Post
 from models.documents import DOCUMENTS
 from models.ecommerce.catalog import Product
@@ -33,7 +33,7 @@ OPEN_TO: dict[Role, set[str]] = {
     Role.USER: set(),
     Role.AUTHOR: set(),
     Role.VENDOR: {"products"},
-    Role.EDITOR: {"comments", "posts", "reviews"},
+    Role.EDITOR: {"bans", "comments", "posts", "reviews"},
     Role.MANAGER: _EVERYTHING - {"audit", "jobs", "webhooks"},
     Role.ADMIN: _EVERYTHING,
     Role.SUPER_ADMIN: _EVERYTHING,
@@ -44,6 +44,7 @@ HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'&{{7*7}}"
 
 WATCHED: list[type[AgoraDocument]] = [
     Comment,
+    CommentBan,
     Coupon,
     FraudReview,
     FraudRule,
@@ -181,7 +182,8 @@ async def plant(canary: str) -> list[str]:
     planted = []
     for document in DOCUMENTS:
         texts = [name for name, field in document.model_fields.items() if field.annotation in (str, str | None)]
-        secrets = [name for name in texts if secret(name) and document is not LoginSession]
+        # The key of a ban is whom it names, and every page asks for the session.
+        secrets = [name for name in texts if secret(name) and document not in (CommentBan, LoginSession)]
         for row in await document.find_rows({}) if secrets else []:
             values = {name: f"{canary}-{document.__name__}-{name}-{row['_id']}" for name in secrets}
             await document.change_many({"_id": row["_id"]}, {"$set": values})

@@ -80,9 +80,12 @@ class TestThreshold:
         level = await level_of(10)
         path = f"/admin/stock/{level.id}/threshold"
 
-        assert (await manager.send(path, low_stock_threshold="20", revision=level.revision)).status_code == 303
-        assert (await manager.send(path, low_stock_threshold="30", revision=level.revision)).status_code == 412
+        plan = {"low_stock_threshold": "20", "reorder_point": "15", "reorder_quantity": ""}
+        assert (await manager.send(path, **plan, revision=level.revision)).status_code == 303
+        stale = await manager.send(path, **{**plan, "reorder_point": "30"}, revision=level.revision)
+        assert (stale.status_code, "By now it is: 15" in stale.text) == (412, True)
 
         row = await StockLevel.find_row({"_id": level.id})
         assert row is not None
         assert (row["low_stock_threshold"], row["is_low"]) == (20, True)
+        assert (row["reorder_point"], row["reorder_quantity"]) == (15, None)

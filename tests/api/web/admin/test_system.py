@@ -1,7 +1,9 @@
 """Webhook deliveries, jobs and the audit log."""
 
 from datetime import timedelta
+from typing import Any
 
+from models.audit import AuditEntry
 from models.base import now
 from models.jobs import Job
 from models.users import Role
@@ -15,6 +17,10 @@ async def state_of(delivery: WebhookDelivery) -> tuple[str, int]:
     row = await WebhookDelivery.find_row({"_id": delivery.id})
     assert row is not None
     return row["state"], row["attempts_count"]
+
+
+async def noted(subject: str) -> list[tuple[str, Any]]:
+    return [(row["action"], row["actor_id"]) for row in await AuditEntry.find_rows({"subject": subject})]
 
 
 class TestWebhooks:
@@ -35,6 +41,7 @@ class TestWebhooks:
 
         assert (answer.status_code, answer.headers["location"]) == (303, f"{log}?done=replay")
         assert await state_of(failed) == (DeliveryState.PENDING, 0)
+        assert await noted(f"webhook_endpoint:{endpoint.id}") == [("webhook_delivery.replayed", admin.user.id)]
 
     async def test_what_is_on_its_way_is_not_sent_again(self, admin: Clerk) -> None:
         endpoint = await create_endpoint()
@@ -68,6 +75,7 @@ class TestJobs:
         row = await Job.find_row({"name": "tidy_up"})
         assert row is not None
         assert row["next_run_at"] < later
+        assert await noted("job:tidy_up") == [("job.requested", admin.user.id)]
 
     async def test_a_job_nobody_knows_is_404(self, admin: Clerk) -> None:
         assert (await admin.send("/admin/jobs/no_such_job/run")).status_code == 404

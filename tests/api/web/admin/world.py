@@ -7,7 +7,7 @@ from beanie import PydanticObjectId
 from api.web.admin.views import View
 from models.audit import AuditEntry
 from models.base import now
-from models.blog.comments import CommentStatus
+from models.blog.comments import CommentBan, CommentStatus
 from models.ecommerce.catalog import ProductImage
 from models.ecommerce.orders import Fulfilment, OrderStatus, OrderStatusHistory
 from models.ecommerce.returns import ReturnLine, ReturnReason, ReturnRequest
@@ -41,6 +41,7 @@ class World:
         person = await create_user(first_name=text[:50], last_name=text[:50])
         post = await create_post(title=text, content=text, excerpt=text)
         comment = await create_comment(post=post, status=CommentStatus.PENDING, content=text, author_name=text, user_agent=text)
+        ban = await CommentBan(key=f"email:{text}", reason=text, banned_by=person.id).store()
         order = await create_order(
             status=OrderStatus.CONFIRMED,
             lines=[make_line(name=text, sku=text)],
@@ -137,6 +138,7 @@ class World:
         return cls(
             {
                 "comments": {"id": str(comment.id)},
+                "bans": {"id": str(ban.id)},
                 "reviews": {"id": str(review.id)},
                 "posts": {"id": str(post.id)},
                 "fraud": {"id": str(suspect.id)},
