@@ -22,6 +22,7 @@ from models.reconcile import MAX_SHOWN, CheckRead, DriftRead, ReconcileReport
 from models.social import Follow, Like, LikeKind
 from models.users import User
 from services.analytics.checks import rollup_drift
+from services.analytics.ledgerchecks import ledger_drift
 from services.analytics.purchasechecks import is_purchase, purchase_drift, repair_purchases
 from services.audit import AuditService
 from services.drift import Drift
@@ -311,6 +312,7 @@ CHECKS: tuple[Check, ...] = (
     Check("customers", customer_drift),
     Check("rollups", rollup_drift),
     Check("purchases of customers", purchase_drift),
+    Check("sums of the stock's ledger", ledger_drift),
 )
 
 

@@ -49,6 +49,7 @@ class VariantMonth(AgoraDocument):
     variant_id: PydanticObjectId
     currency: Currency
     month: UtcDatetime  # midnight of its first day
+    pieces: int = 0  # of the whole month, signed as in the ledger
     sold: dict[str, int] = Field(
         default_factory=dict
     )  # by number of the quarter-hour in the month, from "0"; signed as in the ledger

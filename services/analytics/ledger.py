@@ -28,7 +28,7 @@ SETTLED = timedelta(minutes=5)  # a transaction is over long before
 BATCH = 1_000  # movements of one transaction
 DELETED = 1_000
 SOLD_KINDS = [MovementKind.SALE, MovementKind.RETURN, MovementKind.CANCELLATION]
-_FIELDS = dict.fromkeys(("kind", "variant_id", "quantity", "value", "cost", "occurred_at", "created_at"), 1)
+MOVEMENT_FIELDS = dict.fromkeys(("kind", "variant_id", "quantity", "value", "cost", "occurred_at", "created_at"), 1)
 
 
 class LedgerService:
@@ -98,7 +98,7 @@ async def mark_of(session: Session) -> LedgerMark:
 async def _next(mark: LedgerMark, horizon: datetime, limit: int, session: Session) -> tuple[list[Row], datetime]:
     """The movements that follow the mark, all of an instant or none, and up to when these are."""
     query = {"created_at": {"$gte": mark.until, "$lt": horizon}}
-    rows = await StockMovement.find_rows(query, _FIELDS, sort=[("created_at", 1)], limit=limit, session=session)
+    rows = await StockMovement.find_rows(query, MOVEMENT_FIELDS, sort=[("created_at", 1)], limit=limit, session=session)
     if len(rows) < limit:
         return rows, horizon
     last = rows[-1]["created_at"]
@@ -108,34 +108,46 @@ async def _next(mark: LedgerMark, horizon: datetime, limit: int, session: Sessio
 
 
 @dataclass(slots=True)
-class _Moved:
+class DayMoved:
+    """What moved on a day, by name: `value`, and `sold` and `sold_cost` where anything was."""
+
     totals: dict[str, int] = field(default_factory=dict)
     quarters: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class Moved:
+    """What movements come to."""
+
+    days: dict[tuple[str, datetime], DayMoved] = field(default_factory=dict)
+    months: dict[tuple[PydanticObjectId, str, datetime], dict[str, int]] = field(default_factory=dict)
+    sold: dict[PydanticObjectId, datetime] = field(default_factory=dict)
+
+    def add(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            at, currency, variant_id = row["occurred_at"], row["value"]["currency"], row["variant_id"]
+            figures = {"value": row["value"]["amount"]}
+            if row["kind"] in SOLD_KINDS:
+                figures |= {"sold": row["quantity"], "sold_cost": row["cost"]["amount"]}
+                month = month_of(at)
+                place = (variant_id, currency, month)
+                add_up(self.months.setdefault(place, {}), {str((at - month) // QUARTER): row["quantity"]})
+            if row["kind"] == MovementKind.SALE:
+                self.sold[variant_id] = max(self.sold.get(variant_id, at), at)
+            moved = self.days.setdefault((currency, day_of(at)), DayMoved())
+            add_up(moved.totals, figures)
+            add_up(moved.quarters.setdefault(str((at - day_of(at)) // QUARTER), {}), figures)
+
+
 async def _add(rows: Iterable[Row], generation: int, session: Session) -> None:
-    days: dict[tuple[str, datetime], _Moved] = {}
-    months: dict[tuple[PydanticObjectId, str, datetime], dict[str, int]] = {}
-    sold: dict[PydanticObjectId, datetime] = {}
-    for row in rows:
-        at, currency = row["occurred_at"], row["value"]["currency"]
-        is_sold = row["kind"] in SOLD_KINDS
-        figures = {"value": row["value"]["amount"]}
-        if is_sold:
-            figures |= {"sold": row["quantity"], "sold_cost": row["cost"]["amount"]}
-            month = month_of(at)
-            add_up(months.setdefault((row["variant_id"], currency, month), {}), {str((at - month) // QUARTER): row["quantity"]})
-        if row["kind"] == MovementKind.SALE:
-            sold[row["variant_id"]] = max(sold.get(row["variant_id"], at), at)
-        moved = days.setdefault((currency, day_of(at)), _Moved())
-        add_up(moved.totals, figures)
-        add_up(moved.quarters.setdefault(str((at - day_of(at)) // QUARTER), {}), figures)
-    await _move_days(days, generation, session)
-    await _move_months(months, generation, session)
-    await _move_sold(sold, generation, session)
+    moved = Moved()
+    moved.add(rows)
+    await _move_days(moved.days, generation, session)
+    await _move_months(moved.months, generation, session)
+    await _move_sold(moved.sold, generation, session)
 
 
-async def _move_days(days: Mapping[tuple[str, datetime], _Moved], generation: int, session: Session) -> None:
+async def _move_days(days: Mapping[tuple[str, datetime], DayMoved], generation: int, session: Session) -> None:
     query = {"generation": generation, "currency": {"$in": sorted({currency for currency, _ in days})}}
     query["day"] = {"$in": sorted({day for _, day in days})}
     found = await StockDay.find_rows(query, {"currency": 1, "day": 1}, session=session)
@@ -160,9 +172,11 @@ async def _move_months(
     ids = {tuple(row[name] for name in names): row["_id"] for row in found}
     for place, sold in months.items():
         if place in ids:
-            await _increase(VariantMonth, ids[place], {f"sold.{quarter}": pieces for quarter, pieces in sold.items()}, session)
+            sums = {f"sold.{quarter}": pieces for quarter, pieces in sold.items()}
+            await _increase(VariantMonth, ids[place], {"pieces": sum(sold.values()), **sums}, session)
         else:
-            row = VariantMonth(generation=generation, **dict(zip(names, place, strict=True)), sold=sold)
+            fields = {"pieces": sum(sold.values()), "sold": sold}
+            row = VariantMonth(generation=generation, **dict(zip(names, place, strict=True)), **fields)
             await row.store_later(session=session, refused=_overtaken)
 
 

@@ -1,7 +1,7 @@
 """What moved and what was sold within a time: the sums of the ledger up to its mark, and the movements written since."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from beanie import PydanticObjectId
@@ -53,12 +53,16 @@ async def read_sold(
         found = {row["_id"]: int(row["sold"]) for row in await StockMovement.aggregate_rows(pipeline, session=session)}
         if mark.until == BEGINNING:
             return found
-        query = {"generation": mark.generation, "variant_id": {"$in": sorted(variant_ids)}}
-        for row in await VariantMonth.find_rows(query, session=session):
-            if row["currency"] == currency and row["month"] < ends_at and row["month"] >= month_of(starts_at):
-                first, beyond = (starts_at - row["month"]) // QUARTER, (ends_at - row["month"]) // QUARTER
-                pieces = sum(sold for quarter, sold in row["sold"].items() if first <= int(quarter) < beyond)
-                found[row["variant_id"]] = found.get(row["variant_id"], 0) + pieces
+        place = {"generation": mark.generation, "variant_id": {"$in": sorted(variant_ids)}, "currency": currency}
+        months = _months_between(starts_at, ends_at)
+        cut = [month for month in months if month < starts_at or ends_at < _next_month(month)]
+        whole = {**place, "month": {"$in": [month for month in months if month not in cut]}}
+        for row in await VariantMonth.find_rows(whole, {"variant_id": 1, "pieces": 1}, session=session):
+            found[row["variant_id"]] = found.get(row["variant_id"], 0) + row["pieces"]
+        for row in await VariantMonth.find_rows({**place, "month": {"$in": cut}}, session=session) if cut else []:
+            first, beyond = (starts_at - row["month"]) // QUARTER, (ends_at - row["month"]) // QUARTER
+            pieces = sum(sold for quarter, sold in row["sold"].items() if first <= int(quarter) < beyond)
+            found[row["variant_id"]] = found.get(row["variant_id"], 0) + pieces
         return found
 
     return await run_transaction(look)
@@ -114,6 +118,18 @@ def sellers_pipeline(mark: LedgerMark, since: datetime) -> list[Row]:
         {"$match": {"kind": MovementKind.SALE}},
         {"$group": {"_id": "$variant_id"}},
     ]
+
+
+def _months_between(starts_at: datetime, ends_at: datetime) -> list[datetime]:
+    """The UTC months that the time touches, by their beginnings."""
+    months = [month_of(starts_at)]
+    while _next_month(months[-1]) < ends_at:
+        months.append(_next_month(months[-1]))
+    return months
+
+
+def _next_month(month: datetime) -> datetime:
+    return (month + timedelta(days=31)).replace(day=1)
 
 
 def _written_since(mark: LedgerMark, query: Row) -> list[Row]:

@@ -87,6 +87,11 @@ def day_fields(sales: Iterable[DaySale]) -> Row:
     }
 
 
+def unpacked(fields: Mapping[str, Any]) -> Row:
+    """What these fields of a day say, however they were compressed."""
+    return {**fields, **{name: members_of(fields[name]) for name in ("buyers", "newcomers")}}
+
+
 def sales_of(packed: bytes) -> list[DaySale]:
     return [DaySale(*sale) for sale in _PACKED.iter_unpack(packed)]
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from beanie import PydanticObjectId
@@ -11,7 +12,7 @@ from models.analytics.events import day_of
 from models.analytics.purchases import CustomerDay, CustomerSale, CustomerTotals, CustomerValue, day_row_id
 from models.base import AgoraDocument
 from models.database import Session, run_transaction
-from services.analytics.purchasedays import DAY, day_fields, day_sale
+from services.analytics.purchasedays import DAY, day_fields, day_sale, unpacked
 
 Row = dict[str, Any]
 
@@ -35,22 +36,12 @@ class WrongSum:
 async def wrong_sums() -> AsyncIterator[WrongSum]:
     """Every row that is wrong, currency by currency, each seen wrong within one snapshot. Safe beside a running Agora."""
     for currency in await _currencies():
-
-        async def look_at_totals(session: Session, currency: str = currency) -> list[WrongSum]:
-            return await _wrong_totals(currency, session)
-
-        for wrong in await run_transaction(look_at_totals):
+        for wrong in await run_transaction(partial(_wrong_totals, currency)):
             yield wrong
         span = await _span(currency)
         while span is not None and span[0] < span[1]:
-            start, end = span[0], min(span[0] + SPAN, span[1])
-
-            async def look_at_days(
-                session: Session, currency: str = currency, start: datetime = start, end: datetime = end
-            ) -> list[WrongSum]:
-                return await _wrong_days(currency, start, end, session)
-
-            for wrong in await run_transaction(look_at_days):
+            end = min(span[0] + SPAN, span[1])
+            for wrong in await run_transaction(partial(_wrong_days, currency, span[0], end)):
                 yield wrong
             span = (end, span[1])
 
@@ -109,7 +100,7 @@ async def _wrong_days(currency: str, start: datetime, end: datetime, session: Se
         own = [row for row in sales if day_of(row["paid_at"]) == day and row["customer_id"] in numbers]
         counted = day_fields(day_sale(row, numbers[row["customer_id"]]) for row in own)
         told = {name: stored[day][name] for name in counted} if day in stored else {}
-        if told != counted:
+        if not told or unpacked(told) != unpacked(counted):
             wrong.append(WrongSum(CustomerDay, day_row_id(currency, day), currency, day, told, counted))
     return wrong
 

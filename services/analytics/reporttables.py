@@ -11,6 +11,7 @@ from services.analytics.content import ContentReportService
 from services.analytics.customers import CustomerReportService
 from services.analytics.inventory import InventoryReportService, read_cover, read_dead_stock
 from services.analytics.payments import PaymentReportService
+from services.analytics.saletables import CURRENT, PREVIOUS
 from services.analytics.scopes import ReportScope
 from services.analytics.segments import SegmentService
 from services.analytics.tables import Cell, Table, cells_of, head_of, rows_table, table_of
@@ -27,9 +28,9 @@ async def customer_table(scope: ReportScope, *, viewer: Viewer) -> Table:
     report = await CustomerReportService.get_customer_insights(scope, viewer=viewer)
     zone = scope.period.zone
     lifetime = cells_of(report.lifetime, zone=zone)
-    rows = [["current", *cells_of(report.figures, zone=zone), *lifetime]]
+    rows = [[CURRENT, *cells_of(report.figures, zone=zone), *lifetime]]
     if report.previous is not None:
-        rows.append(["previous", *cells_of(report.previous, zone=zone), *[None] * len(lifetime)])
+        rows.append([PREVIOUS, *cells_of(report.previous, zone=zone), *[None] * len(lifetime)])
     to_date = [f"lifetime_{name}" for name in head_of(CustomerLifetime, currency=scope.currency)]
     return table_of(["period", *head_of(CustomerFigures, currency=scope.currency), *to_date], rows)
 

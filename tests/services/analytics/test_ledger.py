@@ -13,6 +13,8 @@ from models.database import Database, run_transaction
 from models.inventory.stock import MovementKind, StockMovement
 from services.analytics import ledger
 from services.analytics.ledger import SETTLED, LedgerService
+from services.analytics.ledgerchecks import ledger_drift
+from services.reconcile import ReconcileService
 from tests.services.analytics.test_inventory import NOVEMBER, Shelf
 
 SUMS: tuple[type[AgoraDocument], ...] = (StockDay, VariantMonth, VariantSold)
@@ -53,7 +55,27 @@ async def test_followed_in_small_steps_by_many_at_once_is_as_followed_in_one(
     assert await LedgerService.rebuild(now=now) == 30
 
     assert await summed() == whole
-    assert sum(row["totals"].get("sold", 0) for row in whole[0]) == sum(n for row in whole[1] for n in row["sold"].values())
+    pieces = sum(row["totals"].get("sold", 0) for row in whole[0])
+    assert (pieces, pieces) == (sum(row["pieces"] for row in whole[1]), sum(sum(row["sold"].values()) for row in whole[1]))
+
+
+async def test_planted_drift_is_found_and_made_anew(database: Database) -> None:
+    now = max(one.created_at for one in await moved(12)) + SETTLED + timedelta(seconds=1)
+    assert [drift async for drift in ledger_drift()] == []
+    await LedgerService.follow_all(now=now)
+    assert [drift async for drift in ledger_drift()] == []
+    whole = await summed()
+    await StockDay.change_row({"totals.sold": {"$lt": 0}}, {"$inc": {"totals.sold": 1}})
+    await VariantMonth.collection().delete_one({})
+    await VariantSold.change_row({}, {"$set": {"last_sold_at": NOVEMBER - timedelta(days=9)}})
+
+    found = [drift async for drift in ledger_drift()]
+
+    assert [drift.collection for drift in found] == ["stock_days", "stock_variant_months", "stock_variants_sold"]
+    assert (found[1].stored, found[2].stored) == ("nothing", str(NOVEMBER - timedelta(days=9)))
+    assert not any([await ReconcileService.repair(drift) for drift in found])
+    await LedgerService.rebuild(now=now)
+    assert (await summed(), [drift async for drift in ledger_drift()]) == (whole, [])
 
 
 async def test_what_may_still_be_overtaken_is_left_to_the_next_look(database: Database) -> None:
