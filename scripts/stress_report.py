@@ -191,7 +191,8 @@ def _charts(result: Result) -> list[_Chart]:
         _line(name, labels, [percentile(meter.seconds(step=n), share) * 1000 for n in numbers]) for name, share in _SHARES.items()
     ]
     kinds = [kind for kind in Kind if meter.seconds(kinds=[kind])]
-    grid = [[percentile(meter.seconds(step=n, kinds=[kind]), 0.95) * 1000 for n in numbers] for kind in kinds]
+    found = [[meter.seconds(step=n, kinds=[kind]) for n in numbers] for kind in kinds]
+    grid = [[percentile(seconds, 0.95) * 1000 if seconds else None for seconds in row] for row in found]
     heat = {
         "type": "heatmap",
         "x": labels,
@@ -199,6 +200,7 @@ def _charts(result: Result) -> list[_Chart]:
         "z": grid,
         "texttemplate": "%{z:.0f}",
         "colorscale": "YlOrRd",
+        "reversescale": True,
         "zmin": 0,
         "zmax": 200,
     }
