@@ -87,7 +87,7 @@ def started(target: str, settings: Settings, ready_path: str, *, factory: bool) 
 
 
 def _await_answer(port: int, path: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120  # a busy machine takes its time
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
             answer.read()
