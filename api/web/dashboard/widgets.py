@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from api.web.dashboard.controls import Controls
 from api.web.dashboard.figures import FileLink, Files, Panel, Sheet, Shown, Tile, Untold
 from api.web.formats import MISSING
-from services.analytics.exports import EXPORTERS, Ranking
+from services.analytics.exports import Ranking
 from services.analytics.files import ExportFormat
 from services.analytics.scopes import ReportScope
 from services.cache import Cache
@@ -91,14 +91,12 @@ class Widget:
     def name(self) -> str:
         return f"{self.kind}-{self.key}"
 
-    def links(self, controls: Controls) -> list[FileLink]:
+    def links(self, controls: Controls, *, called: str) -> list[FileLink]:
         """Where its file is to be had, in each format."""
-        if self.file is None or self.file.report not in EXPORTERS:
+        if self.file is None:
             return []
-        return [
-            FileLink(one.upper(), f"{self.title} as {one.upper()}", f"{FILES}/{self.name}.{one}{controls.asked}")
-            for one in ExportFormat
-        ]
+        address = f"{FILES}/{self.name}"
+        return [FileLink(one.upper(), f"{called} as {one.upper()}", f"{address}.{one}{controls.asked}") for one in ExportFormat]
 
 
 async def sheet_of(widgets: Sequence[Widget], reports: Reports, *, quiet: str = "") -> Sheet:
@@ -129,15 +127,13 @@ def _told(widget: Widget, found: Shown | BaseException) -> Shown:
 
 
 def _panel(widget: Widget, shown: Shown, reports: Reports) -> Panel:
-    return Panel(shown, () if isinstance(shown, Untold) else widget.links(reports.controls))
+    return Panel(shown, () if isinstance(shown, Untold) else widget.links(reports.controls, called=widget.title))
 
 
 def _first_of_each_report(widgets: Iterable[Widget], controls: Controls) -> list[Files]:
     """Tiles of one report share its file."""
-    firsts = {widget.file.report: widget for widget in reversed(list(widgets)) if widget.file is not None}
-    found = [Files(_title(report), widget.links(controls)) for report, widget in reversed(firsts.items())]
-    return [files for files in found if files.links]
-
-
-def _title(report: str) -> str:
-    return report.replace("-", " ").capitalize()
+    firsts: dict[str, Widget] = {}
+    for widget in widgets:
+        if widget.file is not None:
+            firsts.setdefault(widget.file.report.replace("-", " ").capitalize(), widget)
+    return [Files(report, widget.links(controls, called=report)) for report, widget in firsts.items()]

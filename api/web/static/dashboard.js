@@ -14,7 +14,7 @@
   const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
   function colour(name) {
-    const paper = { ink: "#000000", soft: "#444444", grid: "#dddddd", accent: "#1f6f5c", bar: "#4f9783", second: "#c9b37a", before: "#000000", surface: "#ffffff" };
+    const paper = { ink: "#000000", soft: "#444444", grid: "#dddddd", accent: "#1f6f5c", bar: "#4f9783", second: "#a8843a", before: "#000000", surface: "#ffffff" };
     return printing ? paper[name] : getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   }
 

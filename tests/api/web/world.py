@@ -103,7 +103,7 @@ async def _shelf(
 async def _readers(noon: datetime) -> None:
     author = await create_user(first_name="Ada", last_name="Writer", created_at=noon)
     post = await make_post(title="On <lamps>", author_id=author.id, status=PostStatus.PUBLISHED).store()
-    midnight = noon.replace(hour=0)
+    midnight = noon.replace(hour=0, minute=0, second=0, microsecond=0)
     for days, views in ((-7, 8), (0, 12)):
         await PostViews(post_id=post.id, day=midnight + timedelta(days=days), views_count=views).store()
     for _ in range(3):
