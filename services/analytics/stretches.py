@@ -107,7 +107,7 @@ class Stretches:
     def _ranking_pipeline(self, place: Place, metric: str, limit: int) -> list[dict[str, Any]]:
         """Rows `{"_id": <key>, "amount": 300}`, the best first; of all keys where days are cut, whose edges come on top."""
         group = {"_id": "$key", "amount": {"$sum": self._amount(metric, 0)}}
-        best = [] if self._cuts else [{"$sort": {"amount": -1, "_id": 1}}, {"$limit": limit}]
+        best: list[dict[str, Any]] = [] if self._cuts else [{"$sort": {"amount": -1, "_id": 1}}, {"$limit": limit}]
         return [{"$match": self._months_query(place, None)}, {"$group": group}, *best]
 
     def _sums_pipeline(self, dimension: Dimension, query: dict[str, Any]) -> list[dict[str, Any]]:
@@ -166,8 +166,8 @@ class Stretches:
                 _add_to(sums, first + bisect_right(marks, int(quarter)), metrics)
             return
         shorter: Sums = {}
-        for quarter in _shorter_side(marks[0]):
-            add_up(shorter, quarters.get(str(quarter), {}))
+        for number in _shorter_side(marks[0]):
+            add_up(shorter, quarters.get(str(number), {}))
         longer = {name: amount - shorter.get(name, 0) for name, amount in row["totals"].items()}
         before, after = (shorter, longer) if 0 in _shorter_side(marks[0]) else (longer, shorter)
         _add_to(sums, first, before)
