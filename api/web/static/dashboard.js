@@ -84,7 +84,8 @@
     const table = chart.querySelector("table");
     const series = read(table);
     const across = "across" in table.dataset;
-    const numbers = series.flatMap((one) => one.numbers);
+    const isStacked = "stacked" in table.dataset;
+    const numbers = isStacked ? series[0].numbers.map((_, row) => series.reduce((sum, one) => sum + one.numbers[row], 0)) : series.flatMap((one) => one.numbers);
     const quiet = { fixedrange: true, zeroline: false, linecolor: colour("grid"), tickcolor: colour("grid"), gridcolor: colour("grid") };
     const names = { ...quiet, showgrid: false, ...(across ? { automargin: true } : {}) };
     names[across ? "autorange" : "range"] = across ? "reversed" : [-0.6, series[0].labels.length - 0.4];
@@ -93,12 +94,14 @@
       : { ...ticks(series[0].labels, place.clientWidth - 60), tickangle: 0 });
     const amounts = { ...quiet, zeroline: true, zerolinecolor: colour("soft"), zerolinewidth: 1, automargin: true, tickprefix: table.dataset.prefix, nticks: across ? Math.max(2, Math.floor((place.clientWidth - 140) / 70)) : 6, tickangle: 0, rangemode: "tozero", ...scale(numbers) };
     const layout = {
+      width: place.clientWidth,
+      height: place.clientHeight,
       margin: { l: 8, r: 8, t: series.length > 1 ? 32 : 8, b: 28 },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("soft") },
       bargap: 0.25,
-      barmode: "stacked" in table.dataset ? "stack" : "group",
+      barmode: isStacked ? "stack" : "group",
       dragmode: false,
       hovermode: across ? "y" : "x",
       hoverlabel: { bgcolor: colour("surface"), bordercolor: colour("grid"), font: { color: colour("ink") } },

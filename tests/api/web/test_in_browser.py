@@ -32,7 +32,8 @@ from tests.races import patiently
 pytestmark = pytest.mark.browser
 
 WIDTHS = (360, 768, 1440)
-REDRAWN = 0.3  # seconds, after which charts follow another width
+REDRAWN = """[...document.querySelectorAll('.drawing')].every(
+    (place) => place.querySelector('.main-svg').clientWidth === place.clientWidth)"""
 DRAWN = "document.querySelector('.drawing .main-svg') && !document.querySelector('[aria-busy]')"
 LIVE = "document.querySelector('.pulse')?.dataset.state === 'live'"
 
@@ -96,7 +97,7 @@ async def test_every_width_by_day_and_by_night(browser: Browser, origin: str, se
             for width in WIDTHS:
                 for dark in (False, True):
                     await tab.look(width=width, dark=dark)
-                    await asyncio.sleep(REDRAWN)
+                    await tab.until(REDRAWN)
                     assert await tab.overflow() == []
                     keep(await tab.picture(), f"{view.name}-{width}-{'dark' if dark else 'light'}")
         assert tab.problems == []
