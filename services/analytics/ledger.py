@@ -25,7 +25,7 @@ Row = dict[str, Any]
 STOCK = "stock"
 HOT = "analytics_ledgers"
 SETTLED = timedelta(minutes=5)  # a transaction is over long before
-BATCH = 1_000  # movements of one transaction
+BATCH = 5_000  # movements of one transaction: of a few days, so that many go to one row
 DELETED = 1_000
 SOLD_KINDS = [MovementKind.SALE, MovementKind.RETURN, MovementKind.CANCELLATION]
 MOVEMENT_FIELDS = dict.fromkeys(("kind", "variant_id", "quantity", "value", "cost", "occurred_at", "created_at"), 1)
