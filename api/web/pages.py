@@ -12,6 +12,7 @@ from api.client import client_info
 from api.errors import status_of
 from api.web.admin import pages as admin
 from api.web.dashboard import pages as dashboard
+from api.web.dashboard import saved
 from api.web.rendering import WEB, page
 from services.errors import AppError
 from services.settings import Settings
@@ -82,6 +83,7 @@ def install(app: FastAPI) -> None:
     app.mount("/static/agora", StaticFiles(directory=WEB / "static"), name="agora_assets")
     app.add_route("/", front_page, include_in_schema=False)
     dashboard.install(app)
+    saved.install(app)
     admin.install(app)
     for link in MAILED_LINKS:
         app.add_route(link.path, _mailed_link_page(link), methods=["GET", "POST"], include_in_schema=False)

@@ -23,7 +23,7 @@ from services.users.accounts import require_standing
 from services.users.permissions import Permission, Viewer
 
 MAX_DASHBOARDS = 30  # of one person
-MAX_WIDGETS = 40
+MAX_WIDGETS = len(DashboardWidget)
 MAX_NAME = 60
 MAX_DAYS = MAX_YEARS * 365 + 1
 

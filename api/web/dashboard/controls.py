@@ -11,7 +11,7 @@ from starlette.datastructures import QueryParams
 
 from api.web import formats
 from models.money import Currency
-from services.analytics.periods import Granularity, InvalidPeriodError
+from services.analytics.periods import Granularity, InvalidPeriodError, fitting_granularity
 from services.analytics.scopes import Comparison, ReportScope, zone_of
 from services.errors import UnprocessableError
 from services.settings import Settings
@@ -34,7 +34,6 @@ FINENESS = {
     Granularity.MONTH: "Months",
 }
 FIELDS = ("range", "from", "to", "zone", "per", "compare", "currency")
-_FINEST_BY_DAYS = ((2, Granularity.HOUR), (92, Granularity.DAY), (550, Granularity.WEEK))
 _currency = TypeAdapter(Currency)
 
 
@@ -98,7 +97,7 @@ def controls_of(query: QueryParams, *, settings: Settings, now: datetime) -> Con
         end=end,
         timezone=zone,
         currency=_currency_of(query.get("currency") or settings.currency),
-        granularity=Granularity(per) if per else _granularity((end - first).days),
+        granularity=Granularity(per) if per else fitting_granularity((end - first).days),
         compare=Comparison.PREVIOUS if is_compared else Comparison.NONE,
         now=now,
     )
@@ -123,11 +122,6 @@ def _day(text: str | None, otherwise: date) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise InvalidPeriodError from error
-
-
-def _granularity(days: int) -> Granularity:
-    """As fine as a chart can show it: hours of two days, days of a quarter, weeks of a year and a half, else months."""
-    return next((finest for most, finest in _FINEST_BY_DAYS if days <= most), Granularity.MONTH)
 
 
 @cache

@@ -4,10 +4,13 @@ error on the console and no other host; by day and by night, on a telephone and 
 `make test-pages` runs this.
 """
 
+import json
+
 import pytest
 
 from api.web.admin.register import VIEWS as ADMIN_VIEWS
 from api.web.dashboard.views import VIEWS
+from models.analytics.dashboards import DashboardWidget, SavedDashboard
 from models.base import now as present
 from models.database import Database
 from models.users import Role
@@ -16,8 +19,9 @@ from tests.accessibility import axe, lost_stops, press, type_in, violations
 from tests.api.web.admin.world import World
 from tests.api.web.sales import sell
 from tests.api.web.signing import SESSION
-from tests.api.web.test_in_browser import DRAWN, LIVE, browser, fill_the_shop, origin
+from tests.api.web.test_in_browser import DRAWN, LIVE, browser, fill_the_shop, keep, origin
 from tests.browser import Browser, Tab
+from tests.factories.dashboards import create_dashboard
 from tests.factories.users import PASSWORD, create_login_user, create_user, open_session
 
 pytestmark = pytest.mark.browser
@@ -37,10 +41,11 @@ STATES = [
 ]
 
 
-def pages_of(world: World) -> list[str]:
+def pages_of(world: World, saved: SavedDashboard, blank: SavedDashboard) -> list[str]:
     """All of the dashboard, busy and quiet, and of the admin, for somebody who may see everything."""
     figures = [view.path + query for view in VIEWS for query in ("", EMPTY)]
-    return [*figures, *STATES, "/admin", *(path for view in ADMIN_VIEWS for path in world.pages(view))]
+    own = [f"/dashboard/saved{path}" for path in ("", f"/{saved.id}", f"/{saved.id}?range=90d", f"/{blank.id}")]
+    return [*figures, *own, *STATES, "/admin", *(path for view in ADMIN_VIEWS for path in world.pages(view))]
 
 
 async def faults(tab: Tab, path: str, script: str) -> list[str]:
@@ -56,13 +61,17 @@ async def faults(tab: Tab, path: str, script: str) -> list[str]:
     for width in (1440, 360):
         for dark in (False, True):
             await tab.look(width=width, dark=dark)
+            found += [f"{path} is wider than {width}: {one}" for one in await tab.overflow()]
             for one in await violations(tab, script, rules=("color-contrast",) if dark else ()):
                 found.append(f"{path} at {width}{' by night' if dark else ''}: {one}")
     return found
 
 
 async def test_every_page_is_for_everybody(browser: Browser, origin: str, settings: Settings, database: Database) -> None:
-    opened = await open_session(await create_user(role=Role.ADMIN), settings=settings)
+    user = await create_user(role=Role.ADMIN)
+    opened = await open_session(user, settings=settings)
+    saved = await create_dashboard(owner=user, widgets=[*DashboardWidget])
+    blank = await create_dashboard(owner=user, widgets=[], name="Blank", place=1)
     await fill_the_shop()
     world, script = await World.made("A remark of somebody"), axe()
     wrong: list[str] = []
@@ -76,7 +85,7 @@ async def test_every_page_is_for_everybody(browser: Browser, origin: str, settin
         await tab.press("button[type=submit]")
         wrong += await violations(tab, script)
         await tab.send("Network.setCookie", name=SESSION, value=opened.token, url=origin)
-        for path in pages_of(world):
+        for path in pages_of(world, saved, blank):
             wrong += await faults(tab, path, script)
 
         assert wrong == []
@@ -109,4 +118,44 @@ async def test_signs_in_and_skips_by_keyboard_and_hears_of_new_figures(
         await tab.until("document.querySelector('.pulse').textContent.startsWith('Moved at')")
         assert await tab.evaluate("window.region === document.querySelector('[role=status]')")
         assert await tab.evaluate("document.activeElement.id") == "main"
+        assert tab.problems == []
+
+
+async def test_view_is_saved_and_put_in_order_by_keyboard(
+    browser: Browser, origin: str, settings: Settings, database: Database
+) -> None:
+    opened = await open_session(await create_user(role=Role.MANAGER), settings=settings)
+    tiles = "[...document.querySelectorAll('.tile')].map((one) => one.dataset.live)"
+    async with browser.tab(origin) as tab:
+        await tab.send("Network.setCookie", name=SESSION, value=opened.token, url=origin)
+
+        async def enter_on(selector: str) -> None:
+            before = tab.loads
+            await tab.evaluate(f"document.querySelector({json.dumps(selector)}).focus()")
+            await press(tab, "Enter")
+            await tab.loaded(after=before)
+
+        await tab.open("/dashboard")
+        await tab.evaluate("document.querySelector('.keeping summary').focus()")
+        await press(tab, "Enter")
+        await press(tab, "Tab")
+        await type_in(tab, "Monday morning")
+        await enter_on("#name")
+        assert await tab.evaluate("document.querySelector('h1').textContent") == "Monday morning"
+
+        await tab.evaluate("document.querySelector('.keeping summary').focus()")
+        await press(tab, "Enter")
+        for number in (1, 2):
+            await enter_on("[value='later tile-net']")
+            await tab.until("document.activeElement.id === 'widget-tile-net'")
+            assert (await tab.evaluate(tiles)).index("tile-net") == number
+        await enter_on("[value='remove tile-net']")
+        await tab.until("document.activeElement.id === 'arrange'")
+        assert "tile-net" not in await tab.evaluate(tiles)
+        for width in (360, 1440):
+            await tab.look(width=width)
+            assert await tab.overflow() == []
+            keep(await tab.picture(), f"saved-arranged-{width}")
+        await tab.open("/dashboard/saved")
+        keep(await tab.picture(), "saved-list")
         assert tab.problems == []
