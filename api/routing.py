@@ -9,6 +9,8 @@ from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
 
 from api.dependencies import Guard, guards_of
 from api.errors import PROBLEM_JSON, problem_for, status_of
@@ -40,6 +42,16 @@ class NulCharacterError(UnprocessableError):
 
 class AgoraRoute(APIRoute):
     """Refuses bodies that are no JSON and NUL characters anywhere; gives Idempotency-Key its meaning on every POST."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        self._beginning = path.partition("{")[0]
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        # Routes are tried one after the other, and nearly all that are tried in vain differ before their first parameter.
+        if not scope["path"].startswith(self._beginning):
+            return Match.NONE, {}
+        return super().matches(scope)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

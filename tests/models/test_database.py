@@ -8,7 +8,6 @@ import pytest
 from models.audit import AuditEntry
 from models.blog.taxonomy import Tag
 from models.database import Database, DuplicateKeyError, PyMongoError, duplicate_index, heed_cancellation, run_transaction
-from scripts.embedded import EmbeddedServer
 from services.indexes import IndexService
 from tests.races import patiently
 
@@ -54,14 +53,23 @@ class TestRunTransaction:
 
 
 class TestFeelPulse:
-    async def test_waits_for_no_connection_of_the_pool(self, embedded_server: EmbeddedServer) -> None:
-        database = Database.connect(embedded_server.uri, "pulse")
-        pool, database.client = database.client, None  # whatever becomes of it
-        try:
-            await database.feel_pulse()
-        finally:
-            database.client = pool
-            await database.close()
+    async def test_waits_for_no_connection_of_the_pool(self) -> None:
+        asked: list[str] = []
+
+        class Pulse:
+            admin: "Pulse"
+
+            async def command(self, name: str) -> None:
+                asked.append(name)
+
+        pulse, pool = Pulse(), {"agora": None}
+        pulse.admin = pulse
+        database = Database(pool, "agora", make_pulse=lambda: pulse)
+
+        await database.feel_pulse()
+        await database.feel_pulse()
+
+        assert asked == ["ping", "ping"]
 
 
 class TestDuplicateIndex:
