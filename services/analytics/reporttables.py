@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 
 from models.analytics.content import AuthorFigures, ContentPoint, PostFigures
-from models.analytics.customers import CohortCell, CustomerFigures, CustomerLifetime, SegmentFigures
+from models.analytics.customers import CohortCell, CustomerFigures, CustomerLifetime, CustomerPoint, SegmentFigures
 from models.analytics.payments import FailureCount, FraudFigures, PaymentFigures
 from models.analytics.stock import DeadStockItem, StockCover, TurnoverReport
 from models.analytics.users import RoleFigures, UserPoint
@@ -33,6 +33,12 @@ async def customer_table(scope: ReportScope, *, viewer: Viewer) -> Table:
         rows.append([PREVIOUS, *cells_of(report.previous, zone=zone), *[None] * len(lifetime)])
     to_date = [f"lifetime_{name}" for name in head_of(CustomerLifetime, currency=scope.currency)]
     return table_of(["period", *head_of(CustomerFigures, currency=scope.currency), *to_date], rows)
+
+
+async def customer_series_table(scope: ReportScope, *, viewer: Viewer) -> Table:
+    """A row per bucket."""
+    report = await CustomerReportService.get_customer_series(scope, viewer=viewer)
+    return rows_table(CustomerPoint, report.points, currency=scope.currency, zone=scope.period.zone)
 
 
 async def cohort_table(scope: ReportScope, *, viewer: Viewer) -> Table:

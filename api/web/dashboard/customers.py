@@ -109,7 +109,7 @@ CUSTOMERS = [
     _figure("returning-customers", "Returning", lambda one: one.returning_count, note="Had bought before"),
     _figure("spend", "Spend per customer", lambda one: one.average_spend, note="In this period, before refunds"),
     Widget("tile", "lifetime", "Value of a customer", _lifetime, File("customers")),
-    Widget("chart", "newcomers", "New and returning customers over time", _newcomers, File("customers")),
+    Widget("chart", "newcomers", "New and returning customers over time", _newcomers, File("customer-series")),
     Widget("chart", "segments", "Customers by segment", _segments, File("segments")),
     Widget("table", "cohorts", "Who came back", _cohorts, File("cohorts", cohort_months)),
 ]
