@@ -1,12 +1,11 @@
 """The goals a run of `make stress` is held to, each with its figure."""
 
-from collections.abc import Sequence
 from statistics import fmean
 
 from scripts.stress_meter import GOALS, Meter, Outcome, percentile
 from scripts.stress_report import Result
 from scripts.stress_verdicts import Verdict, none_of
-from scripts.stress_watch import HOT, Weight
+from scripts.stress_watch import HOT
 
 SHARE = 0.95  # the percentile that goals of time are held to
 HIT_RATE = 0.9
@@ -27,7 +26,7 @@ def judged(result: Result, *, patience: float = 1.0) -> list[Verdict]:
     else:
         verdicts += [
             none_of("R17", "requests got no answer, or one of 5xx", sum(is_bad(result)), total),
-            *_flat(result.steps[min(SETTLED, last)].began, result.weights),
+            *_flat(result),
         ]
     if is_crowded or result.profile != "steps":
         rate = result.steps[last].cost.hit_rate(*HOT)
@@ -73,9 +72,10 @@ def is_bad(result: Result) -> list[int]:
     return [count for (_, reason), count in result.meter.refusals.items() if not reason[:1].isdigit() or reason[:1] == "5"]
 
 
-def _flat(settled_at: float, weights: Sequence[Weight]) -> list[Verdict]:
+def _flat(result: Result) -> list[Verdict]:
     """Memory and open files of the application at the end against those when it had settled, a tenth of the time each."""
-    kept = [weight for weight in weights if weight.at >= settled_at]
+    settled, last = result.steps[min(SETTLED, len(result.steps) - 1)], result.steps[-1]
+    kept = [weight for weight in result.weights if settled.began <= weight.at <= last.began + last.cost.at]
     tenth = max(1, len(kept) // 10)
     early, late = kept[:tenth], kept[-tenth:]
     memory = [fmean(weight.resident["app"] for weight in some) for some in (early, late)]
