@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from models import database as seam
 from models.database import Database
 from scripts.embedded import EmbeddedServer
 from services.cache import clear_all_caches
 from services.settings import Settings
 from tests.commands import CommandLog
 from tests.databases import DatabasePool
-from tests.races import register_profiles
+from tests.races import patiently, register_profiles
 
 pytest_plugins = ["tests.sandbox", "tests.smallshop"]
 register_profiles()
@@ -27,6 +28,14 @@ def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
     embedded.stop()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patient_transactions() -> Iterator[None]:
+    """Dozens of callers that collide take their time on a busy machine; that they all get there in the end is what is tested."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(seam, "_TRANSACTION_SECONDS", patiently(seam._TRANSACTION_SECONDS))
+        yield
+
+
 @pytest.fixture(scope="session")
 def databases(embedded_server: EmbeddedServer) -> Iterator[DatabasePool]:
     """Databases that one test after the other uses."""
@@ -35,21 +44,23 @@ def databases(embedded_server: EmbeddedServer) -> Iterator[DatabasePool]:
 
 
 @pytest.fixture
-def database_name(databases: DatabasePool) -> Iterator[str]:
-    """An empty database with every declared index, for this test alone."""
-    name = databases.take()
+def database_name(request: pytest.FixtureRequest, embedded_server: EmbeddedServer, databases: DatabasePool) -> Iterator[str]:
+    """An empty database with every declared index, for this test alone; for one that is marked `swept` exactly as declared."""
+    server = embedded_server.process
+    if server is None or server.poll() is not None:
+        pytest.exit(f"The database of the tests died; see {embedded_server.log_file}.", returncode=1)
+    name = databases.take(swept=request.node.get_closest_marker("swept") is not None)
     yield name
     databases.give_back(name)
 
 
-@pytest.fixture
-def settings(embedded_server: EmbeddedServer, database_name: str) -> Settings:
-    """What the application runs with under test: cheap password hashing, generous limits, no worker of its own."""
+@pytest.fixture(scope="session")
+def usual_settings(embedded_server: EmbeddedServer) -> Settings:
+    """Of no database yet."""
     return Settings(
         _env_file=None,
         secret_key=TEST_SECRET,
         mongodb_uri=embedded_server.uri,
-        database=database_name,
         password_hash_time_cost=1,
         password_hash_memory_kib=8,
         anonymous_requests=100_000,
@@ -57,6 +68,12 @@ def settings(embedded_server: EmbeddedServer, database_name: str) -> Settings:
         worker_in_process=False,
         live_poll_seconds=0,  # it would be counted against query budgets; tests of it turn it on
     )
+
+
+@pytest.fixture
+def settings(usual_settings: Settings, database_name: str) -> Settings:
+    """What the application runs with under test: cheap password hashing, generous limits, no worker of its own."""
+    return usual_settings.model_copy(update={"database": database_name})
 
 
 @pytest.fixture

@@ -37,7 +37,11 @@ async def from_another_process(work: Callable[[Session], Awaitable[Any]], *, hot
 
 
 def register_profiles() -> None:
-    """Hypothesis without deadlines, which measure the machine, and with fixtures that all examples of a test share."""
-    settings.register_profile("default", deadline=None, print_blob=True, suppress_health_check=_SHARING)
-    settings.register_profile("thorough", settings.get_profile("default"), max_examples=1000)
+    """Hypothesis without deadlines, which measure the machine, and with fixtures that all examples of a test share.
+
+    The usual run draws the same examples each time, and fails only for what was changed; the thorough one finds new ones.
+    """
+    shared = settings(deadline=None, print_blob=True, suppress_health_check=_SHARING)
+    settings.register_profile("default", shared, derandomize=True)
+    settings.register_profile("thorough", shared, max_examples=1000)
     settings.load_profile(_PROFILE)

@@ -2,6 +2,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx2
+import pytest
 
 from models.base import now as present
 from models.users import LoginSession, Registration, User
@@ -97,6 +98,7 @@ class TestRegister:
             assert (answer.status_code, answer.json()["code"]) == (status, code), over
         assert await Registration.count_rows({}) == 0
 
+    @pytest.mark.usefixtures("one_window")
     async def test_the_sixth_from_one_address_waits(self, client: httpx2.AsyncClient) -> None:
         for number in range(6):
             email = f"jane{number}@example.com"
@@ -157,6 +159,7 @@ class TestLogin:
         tokens = {(await client.post(f"{BASE}/login", json=right, headers=headers)).json()["token"] for _ in range(2)}
         assert len(tokens) == 2
 
+    @pytest.mark.usefixtures("one_window")
     async def test_too_many_from_one_address_wait_whatever_the_forwarded_header_says(
         self, client: httpx2.AsyncClient, settings: Settings
     ) -> None:

@@ -52,6 +52,7 @@ class TestHealth:
         assert answer.json()["indexes"] is False
         assert answer.headers["Retry-After"] == "2"
 
+    @pytest.mark.swept
     async def test_application_that_opens_its_database_creates_what_misses_and_reports_what_differs(
         self, settings: Settings, database: Database
     ) -> None:
@@ -205,6 +206,7 @@ class TestBodies:
         assert answer.status_code == 401
 
 
+@pytest.mark.usefixtures("one_window")
 class TestRateLimit:
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:

@@ -87,6 +87,7 @@ class TestDuplicateIndex:
 
 
 class TestIndexes:
+    @pytest.mark.swept
     async def test_declared_equals_created(self, database: Database) -> None:
         assert await IndexService.drift() == []
 
@@ -101,8 +102,8 @@ class TestHeedCancellation:
                 with contextlib.suppress(PyMongoError):
                     await Tag.find_rows({})
 
-        await database.ping()  # a cancellation while the driver connects leaves its socket to the garbage collector
         for delay in range(20):
+            await database.ping()  # a cancellation while the driver connects leaves its socket to the garbage collector
             task = asyncio.create_task(keep_asking())
             await asyncio.sleep(delay / 1000)
             task.cancel()

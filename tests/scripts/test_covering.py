@@ -17,6 +17,7 @@ async def _covering_of(document: type) -> dict[str, list[str]]:
 
 
 class TestCreateCoveringIndexes:
+    @pytest.mark.swept
     async def test_are_made_once_and_are_no_drift(self, database: Database) -> None:
         await create_covering_indexes()
         await create_covering_indexes()

@@ -111,6 +111,7 @@ class TestSimulate:
 
 
 class TestWithoutSweeps:
+    @pytest.mark.swept
     @pytest.mark.usefixtures("database")
     async def test_server_forgets_nothing_meanwhile_and_again_afterwards(self) -> None:
         async with without_sweeps():
