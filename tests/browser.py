@@ -21,8 +21,9 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 
-START_SECONDS = 20.0
-WAIT_SECONDS = 30.0  # on a machine that others use as well
+# On a machine that others use as well.
+START_SECONDS = 60.0
+WAIT_SECONDS = 60.0
 _FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -61,8 +62,12 @@ class Browser:
 
     async def __aenter__(self) -> Self:
         self._process = self._start()
-        address = await self._address()
-        self.socket = await connect(address, max_size=None, proxy=None)
+        try:
+            address = await self._address()
+            self.socket = await connect(address, max_size=None, proxy=None, open_timeout=START_SECONDS)
+        except BaseException:
+            self._process.kill()
+            raise
         self._reading = asyncio.create_task(self._read())
         return self
 
@@ -104,7 +109,7 @@ class Browser:
         self._waiting[number] = future
         message = {"id": number, "method": method, "params": parameters}
         await self.socket.send(json.dumps(message if session is None else {**message, "sessionId": session}))
-        answer = await asyncio.wait_for(future, 30)
+        answer = await asyncio.wait_for(future, WAIT_SECONDS)
         assert "error" not in answer, f"{method}: {answer['error']}"
         result: Reply = answer["result"]
         return result

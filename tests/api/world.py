@@ -76,6 +76,9 @@ ROLES: dict[str, Role] = {
 }
 
 
+_hashed: list[str] = []  # the password of everybody, once it was hashed
+
+
 @dataclass
 class World:
     """People and things to call operations on, made when first needed and made anew after `spoil`.
@@ -100,7 +103,9 @@ class World:
 
     async def person(self, name: str) -> User:
         async def make() -> User:
-            password_hash = await PasswordService.hash(PASSWORD, settings=self.settings)
+            if not _hashed:
+                _hashed.append(await PasswordService.hash(PASSWORD, settings=self.settings))
+            (password_hash,) = _hashed
             return await create_user(role=ROLES.get(name, Role.SUPER_ADMIN), password_hash=password_hash)
 
         found: User = await self.once(name, make)

@@ -19,6 +19,9 @@ from tests.races import patiently
 ROOT = Path(__file__).parents[2]
 PROGRAM_SECONDS = 270
 
+Outside = Callable[..., None]
+"""`outside(folder, NAME="value")`: what a program would find, were it a process of its own."""
+
 
 def environment(folder: Path, **over: str) -> dict[str, str]:
     """What a script runs with: its own data folder, and nothing of Agora's from the outside.

@@ -2,17 +2,12 @@
 
 from pathlib import Path
 
-from tests.scripts.processes import run_program, run_script
+import pytest
+from rich.console import Console
 
-# A process of its own, because it turns on the logs of the whole process.
-BENCH = """
-from scripts import bench, bench_middleware
+from scripts import bench, bench_middleware, timing_login
+from tests.scripts.processes import Outside, run_program, run_script
 from tests.smallshop import tiny_samples
-bench.CHECKOUTS = 2_000
-bench_middleware.REQUESTS = 200
-with tiny_samples():
-    bench.main(rounds=1, seconds=0.05, scale=1)
-"""
 
 # That it heals within 5 seconds is measured by `make stress-crash`, where nothing else runs beside it.
 CRASH = """
@@ -24,23 +19,46 @@ stress_crash.main(rounds=2, load_seconds=0.5)
 """
 
 
-def test_bench_compares_every_kind_of_work(tmp_path: Path) -> None:
-    ended = run_program(tmp_path, "-c", BENCH, COLUMNS="200")
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logs, which these programs set up for a whole process, stay as they are."""
+    for program in (bench_middleware, timing_login):
+        monkeypatch.setattr(program, "configure_logs", lambda level, style: None)
 
-    assert ended.returncode == 0, ended.stderr
+
+@pytest.mark.usefixtures("quiet")
+def test_bench_compares_every_kind_of_work(
+    tmp_path: Path, outside: Outside, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outside(tmp_path)
+    monkeypatch.setattr(bench, "console", Console(width=200))
+    monkeypatch.setattr(bench, "CHECKOUTS", 2_000)
+    monkeypatch.setattr(bench_middleware, "REQUESTS", 200)
+
+    with tiny_samples():
+        bench.main(rounds=1, seconds=0.05, scale=1)
+
+    told = capsys.readouterr().out
     publication = ("post by slug", "unchanged since", "page of 20 posts", "comment created")
     searches = ("product search, never repeated", "product search, repeated", "product search with facets")
     shop = (*searches, "product page", "checkout of two lines")
     for work in (*publication, *shop, "a route that does nothing"):
-        assert work in ended.stdout
+        assert work in told
 
 
-def test_login_times_are_compared_for_every_request_that_could_tell(tmp_path: Path) -> None:
-    ended = run_script(tmp_path, "timing_login", "--tries", "2", COLUMNS="200")
+@pytest.mark.usefixtures("quiet")
+def test_login_times_are_compared_for_every_request_that_could_tell(
+    tmp_path: Path, outside: Outside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outside(tmp_path)
 
-    assert ended.returncode in (0, 1), ended.stderr  # two tries are no measurement
+    with pytest.raises(SystemExit) as ended:
+        timing_login.main(tries=1)
+
+    assert ended.value.code in (0, 1)  # one try is no measurement
+    told = capsys.readouterr().out
     for request in ("login", "forgot", "register"):
-        assert request in ended.stdout
+        assert request in told
 
 
 def test_r10_one_kill_of_everything_and_one_of_the_database_lose_nothing(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from scripts import serve
 from scripts.embedded import EmbeddedServer, running_server
 from scripts.ports import free_port
 from tests.races import patiently, rounds
-from tests.scripts.processes import ROOT, Agora, environment, is_alive, run_program, run_script, wait_until
+from tests.scripts.processes import ROOT, Agora, Outside, environment, is_alive, run_program, run_script, wait_until
 
 PROFILES = "/api/v1/profiles"  # an unknown one is looked up in the database every time
 
@@ -34,25 +34,6 @@ def agora(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agora]:
     """One Agora that the tests of this module share; each leaves it ready."""
     with Agora(tmp_path_factory.mktemp("agora") / "data").ready() as running:
         yield running
-
-
-Outside = Callable[..., None]
-
-
-@pytest.fixture
-def outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside]:
-    """`outside(folder, NAME="value")`: what the program would find outside, were it a process of its own."""
-    handler = signal.getsignal(signal.SIGTERM)
-
-    def given(folder: Path, **over: str) -> None:
-        found = environment(folder, **over)
-        for name in os.environ.keys() - found.keys():
-            monkeypatch.delenv(name)
-        for name, value in found.items():
-            monkeypatch.setenv(name, value)
-
-    yield given
-    signal.signal(signal.SIGTERM, handler)
 
 
 class TestStart:

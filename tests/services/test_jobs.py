@@ -10,6 +10,7 @@ from models.base import now
 from models.database import Database, run_transaction
 from models.events import Event, EventType
 from models.jobs import Job
+from services import worker as worker_module
 from services.events import Consumer, EventService
 from services.jobs import JobRunningError, JobService, RecurringJob
 from services.settings import Settings
@@ -320,6 +321,7 @@ class TestWorker:
             return await real(consumers, now=now)
 
         monkeypatch.setattr(EventService, "pump", staticmethod(shaky))
+        monkeypatch.setattr(worker_module, "IDLE_SECONDS", 0.05)
         worker = asyncio.create_task(WorkerService.run([], [seen.consumer]))
         await record(1)
         try:
