@@ -98,8 +98,8 @@ class PostService:
     async def get_post_by_slug(slug: str, *, viewer: Viewer | None, visit: Visit | None = None) -> PostPage | PostMoved:
         """A published post, or one of any status but trashed to those who may edit it; `PostMoved` for an old slug of one.
 
-        The views on it may be a minute old, the rest is not (see `pages`). `visit` is counted for a published post, without waiting.
-        At most two commands, none for a page that was read a moment ago. Raises PostNotFoundError.
+        The views on it may be a minute old, the rest is not (see `pages`). `visit` is counted for a published post, without
+        waiting. At most two commands, none for a page that was read a moment ago. Raises PostNotFoundError.
         """
         try:
             page = await get_public_page(slug)

@@ -67,8 +67,8 @@ class ProductPageService:
     async def get_product_details(slug: str, *, visit: Visit | None = None) -> ProductPage | ProductMoved:
         """A public product with breadcrumb, variants, rating, its ten most helpful reviews and four related products.
 
-        `ProductMoved` for a former slug of one. Views, sales and a low stock on it may be a minute old. `visit` is counted without
-        waiting. Three commands at most where the reference is kept, none for a page that was read a moment ago. Raises
+        `ProductMoved` for a former slug of one. Views, sales and a low stock on it may be a minute old. `visit` is counted
+        without waiting. Three commands at most where the reference is kept, none for a page that was read a moment ago. Raises
         ProductNotFoundError.
         """
         try:
