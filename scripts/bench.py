@@ -31,7 +31,7 @@ from scripts.bench_middleware import middleware_cost
 from scripts.bench_shop import shop_cases
 from scripts.connection import Launch, connected, embedded_settings
 from scripts.embedded import EmbeddedServer
-from scripts.ports import free_port as free_port
+from scripts.ports import free_port
 from scripts.seed import seed
 from services.indexes import IndexService
 from services.settings import Settings
