@@ -81,8 +81,8 @@ class PricingService:
         with `strict`, as for a purchase, they raise a CouponNotUsableError (for the first such code) and
         ShippingMethodNotOfferedError. Raises CurrencyMismatchError for lines in another currency.
 
-        Commands: one for the codes, one for the customer's uses of them. Promotions and the tables of taxes and shipping are
-        kept, and cost one each when they are not.
+        Commands: one for the promotions within a session and none otherwise, one for the codes, one for the customer's uses of
+        them. The tables of taxes and shipping are kept, and cost one each when they are not.
         """
         now = now or present()
         carriages: list[Carriage] = []
@@ -92,7 +92,7 @@ class PricingService:
                 request.pieces, currency=request.currency, country=request.country, state=request.state, settings=settings
             )
             carriage = _chosen(carriages, request.shipping_method, strict=strict)
-        promotions = await PromotionService.list_applicable(now=now)
+        promotions = await PromotionService.list_applicable(now=now, session=session)
         usable, problems = await _usable_coupons(request, now=now, session=session)
         stacked = cheapest(
             request.pieces,

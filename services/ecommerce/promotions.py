@@ -22,7 +22,7 @@ MAX_ACTIVE = 200
 PromotionName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 Priority = Annotated[int, Field(ge=-1_000, le=1_000, description="The higher first")]
 
-_active: Cache[str, list[Promotion]] = Cache("promotions", ttl=5.0, size=1)
+_active: Cache[str, list[Promotion]] = Cache("promotions", ttl=30.0, size=1)
 
 
 class PromotionNotFoundError(NotFoundError):
@@ -136,12 +136,14 @@ class PromotionService:
         await PromotionService.update_promotion(promotion_id, PromotionChanges(is_active=False), viewer=viewer, revision=None)
 
     @staticmethod
-    async def list_applicable(*, now: datetime) -> Sequence[Promotion]:
-        """What is in use at this moment, in the order in which it applies, for a purchase too: as buyers were shown it.
+    async def list_applicable(*, now: datetime, session: Session | None = None) -> Sequence[Promotion]:
+        """What is in use at this moment, in the order in which it applies.
 
-        Kept, and up to 5 s old where neither this process nor an event told of a change; begin and end are to the moment.
+        Within a session, as a checkout has one, they are read there, in one command; otherwise they are up to 30 s old where
+        neither this process nor an event told of a change.
         """
-        return [promotion for promotion in await _active.get_or_load("all", _load) if promotion.is_valid(now)]
+        found = await _load(session) if session is not None else await _active.get_or_load("all", _load)
+        return [promotion for promotion in found if promotion.is_valid(now)]
 
 
 def forget_promotions(promotion_id: PydanticObjectId | None = None) -> None:
@@ -152,9 +154,9 @@ def forget_promotions(promotion_id: PydanticObjectId | None = None) -> None:
 Promotion.watchers.append(forget_promotions)
 
 
-async def _load() -> list[Promotion]:
+async def _load(session: Session | None = None) -> list[Promotion]:
     sort = [("priority", -1), ("_id", 1)]
-    rows = await Promotion.find_rows({"is_active": True}, sort=sort, limit=MAX_ACTIVE)
+    rows = await Promotion.find_rows({"is_active": True}, sort=sort, limit=MAX_ACTIVE, session=session)
     return [Promotion.from_row(row) for row in rows]
 
 
