@@ -26,11 +26,11 @@ from models.base import now
 from models.blog.posts import Post, PostStatus
 from models.database import Session, run_transaction
 from models.users import User
-from scripts.bench_load import Case, Load, Request, drive, get, post
-from scripts.bench_middleware import middleware_cost
-from scripts.bench_shop import shop_cases
-from scripts.connection import Launch, connected, embedded_settings
-from scripts.embedded import EmbeddedServer
+from scripts.benchmark.load import Case, Load, Request, drive, get, post
+from scripts.benchmark.middleware import middleware_cost
+from scripts.benchmark.shop import shop_cases
+from scripts.database.connection import Launch, connected, embedded_settings
+from scripts.database.embedded import EmbeddedServer
 from scripts.ports import free_port
 from scripts.seed import seed
 from services.indexes import IndexService
@@ -189,7 +189,7 @@ def main(rounds: int = 5, seconds: float = 4.0, scale: int = 10, only: str = "")
             table = Table("work", "req/s", "bare req/s", "ratio", "goal", "CPU us", "bare CPU us", "CPU ratio", "p95 ms")
             with (
                 started("api.main:app", settings, "/livez", factory=True) as agora,
-                started("scripts.bench_baseline:app", settings, "/api/v1/blog/posts", factory=False) as bare,
+                started("scripts.benchmark.baseline:app", settings, "/api/v1/blog/posts", factory=False) as bare,
             ):
                 for case in cases:
                     if only in case.name:

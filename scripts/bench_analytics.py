@@ -29,10 +29,10 @@ from models.base import now
 from models.ecommerce.orders import Order
 from models.users import Role, User
 from scripts.bench import Program, open_session, started
-from scripts.bench_history import add_visits_and_carts, grow_to
-from scripts.bench_load import Line, get
-from scripts.connection import Launch, connected, embedded_settings
-from scripts.embedded import EmbeddedServer
+from scripts.benchmark.history import add_visits_and_carts, grow_to
+from scripts.benchmark.load import Line, get
+from scripts.database.connection import Launch, connected, embedded_settings
+from scripts.database.embedded import EmbeddedServer
 from scripts.rollups import make_anew
 from scripts.seed import seed
 from services.indexes import IndexService

@@ -14,6 +14,11 @@ import sys
 _PR_SET_PDEATHSIG = 1  # prctl(2); Linux only
 
 
+def bound(memory: int) -> list[str]:
+    """What a command begins with whose program may take `memory` bytes, and ends together with the calling thread."""
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(memory)]
+
+
 def main(parent: int, memory: int, command: list[str]) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -9,7 +9,7 @@ from rich.table import Table
 from models.blog.posts import PostSummary
 from models.blog.taxonomy import CategoryRead
 from models.users import User
-from scripts.connection import run_connected
+from scripts.database.connection import run_connected
 from scripts.seed import ensure_seeded
 from services.blog.categories import CategoryService
 from services.blog.feed import FeedService, FeedSource

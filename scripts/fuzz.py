@@ -30,11 +30,11 @@ from schemathesis.specs.openapi.checks import (
 
 from api.errors import PROBLEM_JSON
 from models.users import Role
-from scripts.connection import explained
-from scripts.embedded import EmbeddedServer
-from scripts.fuzz_caller import ROLES, Caller, Case, Operation, id_of, operations_of
-from scripts.fuzz_shop import known_as
-from scripts.fuzz_target import Target, generous, serving
+from scripts.database.connection import explained
+from scripts.database.embedded import EmbeddedServer
+from scripts.fuzzing.caller import ROLES, Caller, Case, Operation, id_of, operations_of
+from scripts.fuzzing.shop import known_as
+from scripts.fuzzing.target import Target, generous, serving
 from services.settings import Settings
 
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)

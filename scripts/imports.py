@@ -13,7 +13,7 @@ from rich.table import Table
 
 from models.database import DatabaseUnavailableError
 from models.imports import ImportFailure, ImportFormat, ImportRun
-from scripts.connection import run_connected
+from scripts.database.connection import run_connected
 from services.imports.files import UnreadableFileError
 from services.imports.runs import ImportService
 from services.imports.runs import Progress as Told

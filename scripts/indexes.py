@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from scripts.connection import run_connected
+from scripts.database.connection import run_connected
 from services.indexes import DriftKind, IndexDrift, IndexService
 from services.settings import Settings
 

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from scripts.connection import run_connected
+from scripts.database.connection import run_connected
 from services.reconcile import COUNTERS, Drift, ReconcileService
 from services.settings import Settings
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from models.base import now
-from scripts.connection import run_connected
+from scripts.database.connection import run_connected
 from services.payments.gateways import make_gateways
 from services.payments.reconciliation import ReconciliationService
 from services.settings import Settings

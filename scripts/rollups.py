@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from scripts.connection import run_connected
+from scripts.database.connection import run_connected
 from services.analytics.ledger import LedgerService
 from services.analytics.purchases import PurchaseService
 from services.analytics.rollups import RollupService

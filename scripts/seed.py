@@ -28,10 +28,10 @@ from models.ecommerce.orders import Order
 from models.ecommerce.returns import ReturnRequest
 from models.payments import Payment, Refund
 from models.users import User
-from scripts.connection import run_connected
-from scripts.embedded import LaunchError
-from scripts.samples import DEMO_ACCOUNTS, make_unit
-from scripts.samples_unit import Unit, sample_id
+from scripts.database.connection import run_connected
+from scripts.database.embedded import LaunchError
+from scripts.samples.publication import DEMO_ACCOUNTS, make_unit
+from scripts.samples.unit import Unit, sample_id
 from services.analytics.ledger import LedgerService
 from services.analytics.purchases import PurchaseService
 from services.analytics.rebuilding import facts_of_books, grouped

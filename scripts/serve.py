@@ -21,9 +21,9 @@ from api.app import create_app, freeze_startup_objects
 from models.idempotency import IdempotentAnswer
 from models.users import User
 from scripts import USUAL_THRESHOLD
-from scripts.connection import Reached, connected, explained, reach_database, sandbox_beside
-from scripts.embedded import LaunchError
-from scripts.samples import DEMO_ACCOUNTS
+from scripts.database.connection import Reached, connected, explained, reach_database, sandbox_beside
+from scripts.database.embedded import LaunchError
+from scripts.samples.publication import DEMO_ACCOUNTS
 from scripts.seed import accounts_table, ensure_seeded
 from services.indexes import IndexService
 from services.logs import configure_logs

@@ -20,14 +20,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from models.base import AgoraDocument
 from models.documents import DOCUMENTS
-from scripts.connection import Launch, connected, explained, reach_database
-from scripts.embedded import EmbeddedServer, LaunchError
-from scripts.simulation_readers import authors
-from scripts.simulation_report import Report, make_report
-from scripts.simulation_shop import is_inhabited, open_shop, restock
-from scripts.simulation_staff import shifts
-from scripts.simulation_visitors import visitors
-from scripts.simulation_world import START, World
+from scripts.database.connection import Launch, connected, explained, reach_database
+from scripts.database.embedded import EmbeddedServer, LaunchError
+from scripts.simulation.readers import authors
+from scripts.simulation.report import Report, make_report
+from scripts.simulation.shop import is_inhabited, open_shop, restock
+from scripts.simulation.staff import shifts
+from scripts.simulation.visitors import visitors
+from scripts.simulation.world import START, World
 from services.cache import clear_all_caches
 from services.indexes import IndexService, declared_indexes
 from services.settings import Settings

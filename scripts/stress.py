@@ -21,15 +21,15 @@ import uvloop
 from rich.console import Console
 
 from models.database import LANE
-from scripts.connection import connected
-from scripts.stress_account import still_open
-from scripts.stress_goals import judged
-from scripts.stress_house import DATABASE, SECRET, House
-from scripts.stress_meter import Meter
-from scripts.stress_people import Author, Manager, Metronome, Pace, Person, Thinking, Town
-from scripts.stress_report import Result, Step, as_page, as_text
-from scripts.stress_town import settle_town, size_of_town
-from scripts.stress_watch import Watch
+from scripts.database.connection import connected
+from scripts.load.account import still_open
+from scripts.load.goals import judged
+from scripts.load.house import DATABASE, SECRET, House
+from scripts.load.meter import Meter
+from scripts.load.people import Author, Manager, Metronome, Pace, Person, Thinking, Town
+from scripts.load.report import Result, Step, as_page, as_text
+from scripts.load.town import settle_town, size_of_town
+from scripts.load.watch import Watch
 from services.events import EventService
 from services.mail import MemoryMailer
 from services.reconcile import ReconcileService
@@ -70,7 +70,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="agora-stress-") as folder:
         house = House(
             Path(folder),
-            program="scripts.stress_serve",
+            program="scripts.load.serve",
             AGORA_WORKER_IN_PROCESS=str(together).lower(),
             **_LIMITS,
         )

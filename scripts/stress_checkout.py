@@ -20,10 +20,10 @@ import httpx2
 import typer
 from rich.console import Console
 
-from scripts.connection import connected
-from scripts.stress_account import Round, account
-from scripts.stress_house import DATABASE, PARTS, SECRET, House
-from scripts.stress_shoppers import Shopper, Stock, Tally, open_shop
+from scripts.database.connection import connected
+from scripts.load.account import Round, account
+from scripts.load.house import DATABASE, PARTS, SECRET, House
+from scripts.load.shoppers import Shopper, Stock, Tally, open_shop
 from services.settings import Settings
 
 QUIET_SECONDS = 90.0

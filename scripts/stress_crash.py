@@ -26,10 +26,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from scripts.embedded import running_server, server_pid
+from scripts.database.embedded import running_server, server_pid
+from scripts.load.verdicts import none_of, tell, within
 from scripts.ports import free_port
-from scripts.samples import DEMO_ACCOUNTS
-from scripts.stress_verdicts import none_of, tell, within
+from scripts.samples.publication import DEMO_ACCOUNTS
 
 HEALTHY_SECONDS = 5.0
 START_SECONDS = 60.0

@@ -29,9 +29,9 @@ from models.base import now
 from models.database import Session, run_transaction
 from models.events import EventType
 from models.webhooks import DeliveryState, WebhookDelivery, WebhookEndpoint, WebhookTopic
-from scripts.connection import connected
-from scripts.embedded import EmbeddedServer
-from scripts.stress_verdicts import Verdict, none_of, tell, within
+from scripts.database.connection import connected
+from scripts.database.embedded import EmbeddedServer
+from scripts.load.verdicts import Verdict, none_of, tell, within
 from services.events import EventService
 from services.indexes import IndexService
 from services.settings import Settings

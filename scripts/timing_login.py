@@ -18,8 +18,8 @@ from rich.table import Table
 
 from api.app import create_app
 from models.users import User
-from scripts.connection import Launch, connected, embedded_settings
-from scripts.embedded import EmbeddedServer
+from scripts.database.connection import Launch, connected, embedded_settings
+from scripts.database.embedded import EmbeddedServer
 from services.indexes import IndexService
 from services.logs import configure_logs
 from services.settings import Settings

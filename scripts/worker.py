@@ -8,7 +8,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from scripts.connection import Reached, connected, explained, reach_database, run_connected
+from scripts.database.connection import Reached, connected, explained, reach_database, run_connected
 from services.indexes import IndexService
 from services.jobs import JobService
 from services.logs import configure_logs

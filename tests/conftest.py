@@ -6,7 +6,7 @@ import pytest
 
 from models import database as seam
 from models.database import Database
-from scripts.embedded import EmbeddedServer
+from scripts.database.embedded import EmbeddedServer
 from services.cache import clear_all_caches
 from services.settings import Settings
 from tests.commands import CommandLog

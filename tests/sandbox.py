@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from scripts.sandbox_books import Books
-from scripts.sandbox_gateway import SandboxGatewayServer, make_server
+from scripts.sandbox.books import Books
+from scripts.sandbox.gateway import SandboxGatewayServer, make_server
 from services.payments.gateways import Gateways
 from services.payments.sandbox import SandboxGateway
 from tests.races import patiently

@@ -6,19 +6,19 @@ from types import ModuleType
 
 import pytest
 
-from scripts import samples, samples_carts, samples_orders, samples_shop
+from scripts.samples import carts, orders, publication, shop
 
 _Sizes = dict[ModuleType, dict[str, int]]
 
 _SMALL: _Sizes = {
-    samples_shop: {"PRODUCTS": 14, "CUSTOMERS": 66, "VISITS": 10},
-    samples_orders: {"ORDERS": 40},
-    samples_carts: {"CARTS": 4},
+    shop: {"PRODUCTS": 14, "CUSTOMERS": 66, "VISITS": 10},
+    orders: {"ORDERS": 40},
+    carts: {"CARTS": 4},
 }
 _TINY: _Sizes = {
     **_SMALL,
-    samples: {"PEOPLE": 30, "POSTS": 15, "COMMENTS": 100, "COMMENT_LIKES": 30},
-    samples_shop: {"PRODUCTS": 14, "CUSTOMERS": 36, "VISITS": 10},
+    publication: {"PEOPLE": 30, "POSTS": 15, "COMMENTS": 100, "COMMENT_LIKES": 30},
+    shop: {"PRODUCTS": 14, "CUSTOMERS": 36, "VISITS": 10},
 }
 
 

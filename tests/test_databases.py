@@ -10,7 +10,7 @@ import pytest
 
 from models.blog.taxonomy import Tag
 from models.database import Database, DuplicateKeyError, PyMongoError, aggregate, run_transaction
-from scripts.embedded import EmbeddedServer
+from scripts.database.embedded import EmbeddedServer
 from services.indexes import IndexService
 from tests.databases import DatabasePool
 

@@ -1,4 +1,4 @@
-"""The gateway of `scripts/sandbox_gateway.py`, a program that plays a payment provider so that Agora can be tried without one."""
+"""The gateway of `scripts/sandbox/gateway.py`, a program that plays a payment provider so that Agora can be tried without one."""
 
 import asyncio
 import random

@@ -11,10 +11,10 @@ import pytest
 import requests
 from schemathesis.core.transport import Response
 
-from scripts.embedded import EmbeddedServer
+from scripts.database.embedded import EmbeddedServer
 from scripts.fuzz import Outcome, Report, answer_wrongs, crawl, fuzz, leaking_lines, leaks, main, shoot
-from scripts.fuzz_caller import ROLES, Caller, id_of, operations_of
-from scripts.fuzz_target import Canary, Target, generous, serving
+from scripts.fuzzing.caller import ROLES, Caller, id_of, operations_of
+from scripts.fuzzing.target import Canary, Target, generous, serving
 from services.cache import clear_all_caches
 from services.errors import ConflictError
 from services.settings import Settings

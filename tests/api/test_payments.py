@@ -16,7 +16,7 @@ from models.base import now
 from models.database import Database
 from models.payments import Payment, PaymentState, Refund, Transaction
 from models.users import Role
-from scripts.sandbox_gateway import signed
+from scripts.sandbox.gateway import signed
 from services.payments.exchanges import scrubbed, scrubbed_text
 from services.payments.gateways import Gateways
 from services.payments.payments import PaymentService

@@ -9,7 +9,7 @@ from models.database import Database
 from models.ecommerce.customers import Customer
 from models.ecommerce.orders import Order
 from scripts.bench_analytics import endpoints
-from scripts.bench_history import add_visits_and_carts, grow_to
+from scripts.benchmark.history import add_visits_and_carts, grow_to
 from scripts.seed import seed
 from services.analytics.periods import Period
 from services.analytics.rollups import RollupService

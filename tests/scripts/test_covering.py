@@ -5,8 +5,8 @@ import pytest
 from models.database import Database
 from models.ecommerce.orders import Order
 from models.inventory.stock import StockLevel
-from scripts.connection import connected
-from scripts.covering import COVERING, Covering, create_covering_indexes
+from scripts.database.connection import connected
+from scripts.database.covering import COVERING, Covering, create_covering_indexes
 from services.indexes import COVERING_PREFIX, IndexService
 from services.settings import Settings
 

@@ -12,8 +12,8 @@ from typing import Any
 import pymongo
 import pytest
 
-from scripts import embedded
-from scripts.embedded import DataFolderBusyError, EmbeddedServer, EmbeddedServerError, running_server
+from scripts.database import embedded
+from scripts.database.embedded import DataFolderBusyError, EmbeddedServer, EmbeddedServerError, running_server
 from tests.races import patiently
 from tests.scripts.processes import ROOT, environment, is_alive, wait_until
 
@@ -158,7 +158,7 @@ class TestStop:
     @linux_only
     def test_server_ends_with_a_killed_parent(self, tmp_path: Path) -> None:
         program = (
-            "import sys, time; from pathlib import Path; from scripts.embedded import EmbeddedServer\n"
+            "import sys, time; from pathlib import Path; from scripts.database.embedded import EmbeddedServer\n"
             "server = EmbeddedServer(Path(sys.argv[1])); server.start(); print(server.process.pid, flush=True); time.sleep(60)"
         )
         with subprocess.Popen(

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from scripts import bench, bench_middleware, timing_login
+from scripts import bench, timing_login
+from scripts.benchmark import middleware as bench_middleware
 from tests.scripts.processes import Outside, run_program, run_script
 from tests.smallshop import tiny_samples
 

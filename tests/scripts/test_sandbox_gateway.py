@@ -12,8 +12,8 @@ import pymongo
 import pytest
 from bson import ObjectId
 
-from scripts.sandbox_books import Books
-from scripts.sandbox_process import kept_secret, kept_url
+from scripts.sandbox.books import Books
+from scripts.sandbox.process import kept_secret, kept_url
 from tests.races import patiently
 from tests.scripts.processes import ROOT, Agora, environment, wait_until
 
@@ -51,7 +51,7 @@ def _pay(agora: Agora) -> None:
 
 def test_alone_it_says_where_it_listens(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "scripts.sandbox_gateway", "--books", str(tmp_path / "books")],
+        [sys.executable, "-m", "scripts.sandbox.gateway", "--books", str(tmp_path / "books")],
         env=environment(tmp_path, AGORA_SANDBOX_GATEWAY_SECRET="whsec_c2VjcmV0"),
         cwd=ROOT,
         stdout=subprocess.PIPE,

@@ -31,9 +31,10 @@ from models.inventory.stock import StockMovement
 from models.payments import Payment, Refund
 from models.social import Follow, Like
 from models.users import Role, User
-from scripts import demo, samples, samples_orders, samples_shop, seed
-from scripts.embedded import EmbeddedServer
-from scripts.samples import DEMO_ACCOUNTS, make_unit
+from scripts import demo, seed
+from scripts.database.embedded import EmbeddedServer
+from scripts.samples import orders, shop
+from scripts.samples.publication import DEMO_ACCOUNTS, DemoAccount, make_unit
 from scripts.seed import ProductionSeedError, SampleConflictError, accounts_table, ensure_seeded, summary_table
 from services.ecommerce.listed_variants import VariantNow, variants_now
 from services.reconcile import ReconcileService
@@ -102,7 +103,7 @@ class TestSeed:
         assert [row async for row in ReconcileService.drift()] == []
 
     def test_size_of_the_shop(self) -> None:
-        assert (samples_shop.PRODUCTS, samples_shop.CUSTOMERS, samples_orders.ORDERS) == (200, 500, 2000)
+        assert (shop.PRODUCTS, shop.CUSTOMERS, orders.ORDERS) == (200, 500, 2000)
 
     async def test_people_wish_for_what_is_public_and_wait_for_what_is_sold_out(
         self, database: Database, settings: Settings, small: None
@@ -253,7 +254,7 @@ class TestSamples:
 
     @pytest.mark.parametrize("account", DEMO_ACCOUNTS, ids=lambda account: account.username)
     async def test_demo_passwords_pass_the_policy_and_open_the_account(
-        self, database: Database, settings: Settings, small: None, account: samples.DemoAccount
+        self, database: Database, settings: Settings, small: None, account: DemoAccount
     ) -> None:
         PasswordService.check_policy(account.password, username=account.username, email=account.email)
         await fill(settings)

@@ -21,7 +21,7 @@ import pytest
 from pymongo.errors import PyMongoError
 
 from scripts import serve
-from scripts.embedded import EmbeddedServer, running_server
+from scripts.database.embedded import EmbeddedServer, running_server
 from scripts.ports import free_port
 from tests.races import patiently, rounds
 from tests.scripts.processes import ROOT, Agora, Outside, environment, is_alive, run_program, run_script, wait_until

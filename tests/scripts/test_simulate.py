@@ -21,11 +21,11 @@ from models.documents import DOCUMENTS
 from models.ecommerce.orders import Order
 from models.events import Event
 from models.users import User
-from scripts import simulation_shop, simulation_visitors
-from scripts.embedded import EmbeddedServer
+from scripts.database.embedded import EmbeddedServer
 from scripts.simulate import main, simulate, without_sweeps
-from scripts.simulation_report import Report
-from scripts.simulation_world import World
+from scripts.simulation import shop, visitors
+from scripts.simulation.report import Report
+from scripts.simulation.world import World
 from services.indexes import IndexService
 from services.reconcile import ReconcileService
 from services.settings import Settings
@@ -40,8 +40,9 @@ DAYS = 1
 _SMALL_PROGRAM = """
 import sys
 import typer
-from scripts import simulate, simulation_shop
-simulation_shop.PRODUCTS = 10
+from scripts import simulate
+from scripts.simulation import shop
+shop.PRODUCTS = 10
 sys.argv[1:] = ["--days", "30"]
 typer.run(simulate.main)
 """
@@ -50,8 +51,8 @@ typer.run(simulate.main)
 @pytest.fixture
 def small_world() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(simulation_shop, "PRODUCTS", 10)
-        patched.setattr(simulation_visitors, "VISITS", 14)
+        patched.setattr(shop, "PRODUCTS", 10)
+        patched.setattr(visitors, "VISITS", 14)
         yield
 
 

@@ -5,12 +5,12 @@ from random import Random
 
 import pytest
 
-from scripts.bench_load import Answer
-from scripts.stress_goals import judged
-from scripts.stress_meter import Kind, Meter, Outcome, Sample, percentile
-from scripts.stress_people import Metronome, outcome_of
-from scripts.stress_report import Result, Step
-from scripts.stress_watch import Look, Weight
+from scripts.benchmark.load import Answer
+from scripts.load.goals import judged
+from scripts.load.meter import Kind, Meter, Outcome, Sample, percentile
+from scripts.load.people import Metronome, outcome_of
+from scripts.load.report import Result, Step
+from scripts.load.watch import Look, Weight
 from tests.scripts.processes import run_program
 
 # What it measures is for people; a busy machine may take as long as it likes.

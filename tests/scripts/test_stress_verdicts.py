@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from scripts.stress_verdicts import Verdict, none_of, tell, within
+from scripts.load.verdicts import Verdict, none_of, tell, within
 
 
 def test_each_goal_is_told_with_its_figure_and_the_missed_ones_are_returned() -> None:

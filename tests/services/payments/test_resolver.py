@@ -15,7 +15,7 @@ from models.database import Session, in_transaction
 from models.events import Event
 from models.money import Money
 from models.payments import Payment, PaymentState, Refund, RefundState
-from scripts.sandbox_books import Books, Refused
+from scripts.sandbox.books import Books, Refused
 from services.errors import AppError
 from services.payments.gateways import Gateways
 from services.payments.payments import PaymentService

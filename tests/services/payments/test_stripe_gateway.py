@@ -15,7 +15,7 @@ import pytest
 
 from models.base import now
 from models.payments import PaymentState, RefundState
-from scripts.sandbox_books import Books, Refused, SandboxPayment, SandboxRefund
+from scripts.sandbox.books import Books, Refused, SandboxPayment, SandboxRefund
 from services.payments.gateways import Gateways
 from services.payments.payments import PaymentService
 from services.payments.port import (

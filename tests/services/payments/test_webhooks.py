@@ -15,7 +15,7 @@ from models.base import now
 from models.database import Session
 from models.events import Event
 from models.payments import GatewayEvent, Payment, PaymentState, Refund, RefundState, Transaction, TransactionKind
-from scripts.sandbox_gateway import signed
+from scripts.sandbox.gateway import signed
 from services.payments.gateways import Gateways
 from services.payments.payments import PaymentService
 from services.payments.port import InvalidWebhookError

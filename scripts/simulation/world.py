@@ -1,0 +1,359 @@
+"""The simulated world: its clock, its dice, what is to happen when, and the jobs that run by themselves.
+
+Everything happens one after the other on a virtual clock, and everything through the services. What happens is a journey: an
+asynchronous generator that does a step and yields how long it rests before the next one.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from hashlib import sha256
+from itertools import count
+from random import Random
+from urllib.parse import parse_qs, urlsplit
+
+from beanie import PydanticObjectId
+
+from models.base import to_milliseconds
+from models.clock import playing
+from models.documents import DOCUMENTS
+from models.events import EventType
+from models.places import PostalAddress
+from scripts.sandbox.books import SandboxEvent
+from scripts.simulation.gateway import SimulatedGateway
+from services.analytics.collector import VisitCollector
+from services.analytics.traffic import TrafficService
+from services.analytics.visitors import VisitorSalts
+from services.blog.lifecycle import PublishingService
+from services.blog.views import post_views
+from services.ecommerce.abandonment import AbandonmentService
+from services.ecommerce.catalog.recommendations import RecommendationService
+from services.ecommerce.catalog.views import product_views
+from services.ecommerce.orders.jobs import OrderJobService
+from services.ecommerce.orders.settlement import OrderSettlement
+from services.events import EventService
+from services.indexes import declared_indexes
+from services.inventory.reservations import ReservationService
+from services.mail import MemoryMailer
+from services.pagination import CursorCodec
+from services.payments.gateways import Gateways
+from services.payments.payments import PaymentService
+from services.payments.refunds import RefundService
+from services.payments.webhooks import GatewayWebhookService
+from services.settings import Settings
+from services.users.permissions import Viewer
+from services.worker import make_consumers
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+JOBS_EVERY = timedelta(minutes=5)
+_MOVES_ORDERS = {"order", "payment", "refund", "return"}
+_MOST_EVENTS = 100_000  # within five minutes
+LONGEST_CLOSING = timedelta(days=3)
+SANDBOX_SECRET = "whsec_c2ltdWxhdGVkLXdvcmxkLXNlY3JldC1wbGF5LW1vbmV5"
+
+Journey = AsyncIterator[timedelta]
+
+
+class Once:
+    """A journey of one step."""
+
+    def __init__(self, step: Callable[[], Awaitable[object]]) -> None:
+        self._step = step
+
+    def __aiter__(self) -> "Once":
+        return self
+
+    async def __anext__(self) -> timedelta:
+        await self._step()
+        raise StopAsyncIteration
+
+
+@dataclass(eq=False)
+class Person:
+    """Somebody who visits; with an account once they have confirmed their address."""
+
+    number: int
+    first_name: str
+    last_name: str
+    username: str
+    email: str
+    password: str
+    network: str  # the address they come from
+    agent: str
+    place: PostalAddress
+    likes_news: bool
+    viewer: Viewer | None = None
+    has_address: bool = False
+    cart_token: str | None = None  # of a guest
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """Who bought an order, and a guest's token for it."""
+
+    person: Person
+    guest_token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Good:
+    """A variant on the shelves."""
+
+    product_id: PydanticObjectId
+    variant_id: PydanticObjectId
+    slug: str
+    noun: str
+    price: int
+    is_digital: bool
+
+
+@dataclass(order=True)
+class _Entry:
+    at: datetime
+    turn: int
+    journey: Journey = field(compare=False)
+    closes: bool = field(compare=False)  # is played to its end even when time is over
+    is_job: bool = field(compare=False)
+
+
+class SimulatedSalts(VisitorSalts):
+    """The same for the same seed: ids of visits are made of them, and the order of ids is one of the world."""
+
+    def __init__(self, seed: int, *, site: str) -> None:
+        super().__init__(site=site)
+        self._seed = seed
+
+    async def _secret(self, day: datetime, now: datetime) -> bytes:
+        return sha256(f"agora-simulation:{self._seed}:salt:{day.date()}".encode()).digest()
+
+
+class World:
+    """One world of one seed. What is drawn for one visit, decision or day does not depend on what is drawn for another."""
+
+    def __init__(self, seed: int, *, days: int, scale: float = 1, settings: Settings, start: datetime = START) -> None:
+        self.seed = seed
+        self.days = days
+        self.scale = scale
+        self.settings = settings
+        self.start = start
+        self.end = start + timedelta(days=days)
+        self.gateway = SimulatedGateway(SANDBOX_SECRET)
+        self.gateways = Gateways([self.gateway])
+        self.listener = OrderSettlement(settings)
+        self.mailer = MemoryMailer()
+        self.consumers = make_consumers(settings, mailer=self.mailer)
+        self.cursors = CursorCodec(settings.secret_bytes)
+        self.post_views = post_views(settings.secret_bytes)
+        self.product_views = product_views(settings.secret_bytes)
+        self.salts = SimulatedSalts(seed, site=settings.base_url)
+        self.visits = VisitCollector(settings, salts=self.salts)
+        self.tally: Counter[str] = Counter()  # what no document tells: visits, refusals
+        self.staff: dict[str, Viewer] = {}
+        self.goods: list[Good] = []
+        self.popularity: list[float] = []
+        self.codes: list[str] = []
+        self.members: list[Person] = []
+        self.people = count()
+        self.buyers: dict[PydanticObjectId, Bought] = {}
+        self.posts: list[tuple[PydanticObjectId, str]] = []
+        self._moment = to_milliseconds(start)
+        self._agenda: list[_Entry] = []
+        self._turns = count()
+        self._ids = count()
+        self._machine = sha256(f"agora-simulation:{seed}".encode()).digest()[:5]
+        self._has_jobs_due = False
+        self._letters = count()
+        self._numbered = 0  # the last event that was numbered
+        self._told: set[EventType] = set()  # of what happened and was not handed on yet
+
+    def now(self) -> datetime:
+        return self._moment
+
+    def dice(self, kind: str, key: object = "") -> Random:
+        """Dice of their own for each kind of actor and each of its occasions."""
+        return Random(f"agora-simulation:{self.seed}:{kind}:{key}")  # a game, no secret
+
+    def begin(
+        self, journey: Journey, *, after: timedelta = timedelta(0), at: datetime | None = None, closes: bool = False
+    ) -> None:
+        """Put a journey on the agenda."""
+        self._plan(journey, at or self._moment + after, closes=closes)
+
+    async def play(self, opening: Callable[[], Awaitable[None]], on_day: Callable[[int], None] = lambda day: None) -> None:
+        """Let everything happen from the opening until the end of the last day, and what is under way then come to its end."""
+        with playing(clock=self.now, ids=self._new_id):
+            self._numbered = await EventService.last_sequence()
+            self.begin(Once(opening))
+            self._plan(self._hours(), self.start, is_job=True)
+            for day in range(self.days):
+                await self._play_until(self.start + timedelta(days=day + 1))
+                on_day(day + 1)
+            await self._drop(entry for entry in self._agenda if not entry.closes)
+            self._agenda = [entry for entry in self._agenda if entry.closes]
+            heapq.heapify(self._agenda)
+            self._has_jobs_due = False
+            self._plan(self._hours(), self._moment, is_job=True)
+            while any(entry.closes for entry in self._agenda) and self._moment < self.end + LONGEST_CLOSING:
+                await self._play_until(self._moment + timedelta(hours=1))
+            await self.run_jobs()
+            for consumer in self.consumers:
+                while await EventService.deliver(consumer):
+                    pass
+            await self._flush()
+            await TrafficService.roll_up_all()
+            await self._drop(self._agenda)
+
+    def holding(self) -> AbstractContextManager[None]:
+        """The world's present, for who looks at it afterwards."""
+        return playing(clock=self.now, ids=self._new_id)
+
+    def mailed_token(self, address: str) -> str | None:
+        """The token of the last link that was mailed to an address."""
+        for message in reversed(self.mailer.to(address)):
+            for word in message.text.split():
+                if "token=" in word:
+                    return parse_qs(urlsplit(word).query)["token"][0]
+        return None
+
+    # The course of things
+
+    async def _drop(self, entries: Iterable[_Entry]) -> None:
+        for entry in entries:
+            if isinstance(entry.journey, AsyncGenerator):
+                await entry.journey.aclose()
+
+    def _plan(self, journey: Journey, at: datetime, *, closes: bool = False, is_job: bool = False) -> None:
+        heapq.heappush(self._agenda, _Entry(to_milliseconds(max(at, self._moment)), next(self._turns), journey, closes, is_job))
+
+    async def _play_until(self, end: datetime) -> None:
+        while self._agenda and self._agenda[0].at < end:
+            entry = heapq.heappop(self._agenda)
+            self._moment = entry.at
+            rest = await anext(entry.journey, None)
+            if rest is not None:
+                self._plan(entry.journey, self._moment + rest, closes=entry.closes, is_job=entry.is_job)
+            self._expect_letters()
+            if not entry.is_job:
+                self._expect_jobs()
+        self._moment = end
+
+    def _new_id(self) -> PydanticObjectId:
+        """Of the simulated second, and counted up: an order by ids is the order in which they were made."""
+        second = int(self._moment.timestamp())
+        return PydanticObjectId(second.to_bytes(4, "big") + self._machine + (next(self._ids) % 2**24).to_bytes(3, "big"))
+
+    # What runs by itself
+
+    def _expect_jobs(self) -> None:
+        """The jobs look every five minutes; where nothing happened since, they would find nothing."""
+        if not self._has_jobs_due:
+            self._has_jobs_due = True
+            step = JOBS_EVERY.total_seconds()
+            next_look = datetime.fromtimestamp((self._moment.timestamp() // step + 1) * step, UTC)
+            self._plan(Once(self._jobs), next_look, is_job=True)
+
+    async def _jobs(self) -> None:
+        """The five-minute job and its like; events are handed on every quarter of an hour."""
+        self._has_jobs_due = False
+        fresh = await self._number()
+        if any(event.partition(".")[0] in _MOVES_ORDERS for event in fresh):  # what time alone moves waits for its hour
+            await self._run_order_jobs()
+        if self._moment.minute % 15 == 0:
+            await self._pump()
+        elif self._told:
+            self._expect_jobs()
+
+    async def _hours(self) -> Journey:
+        """What waits for time alone, and once a day what a night is for."""
+        while True:
+            await self.run_jobs()
+            await self._flush()
+            if self._moment.hour == 3:
+                await RecommendationService.rebuild()
+                await TrafficService.roll_up_all()
+                await self._forget_expired()
+                await TrafficService.forget_marks(settings=self.settings)
+            yield timedelta(hours=1)
+
+    async def run_jobs(self) -> None:
+        """The worker's jobs, and then the events."""
+        await PublishingService.publish_due()
+        await AbandonmentService.mark_abandoned(settings=self.settings)
+        await self._run_order_jobs()
+        await self._pump()
+
+    async def _run_order_jobs(self) -> None:
+        await ReservationService.expire_due()
+        await OrderJobService.expire_due()
+        await OrderJobService.process_due()
+        # One by one: several at once would come in another order each time.
+        while await PaymentService.resolve_due(gateways=self.gateways, listener=self.listener, settings=self.settings, limit=1):
+            pass
+        while await RefundService.resolve_due(gateways=self.gateways, listener=self.listener, settings=self.settings, limit=1):
+            pass
+        await OrderJobService.settle_owed(gateways=self.gateways, settings=self.settings)
+
+    async def _number(self) -> set[EventType]:
+        """Number what happened since, and say of what kinds it was."""
+        last, fresh = self._numbered, set[EventType]()
+        if not await EventService.number_new():
+            return fresh
+        while await EventService.number_new():
+            pass
+        for event in await EventService.list_after(last, limit=_MOST_EVENTS):
+            fresh.add(event.type)
+            self._numbered = event.sequence or 0
+        self._told |= fresh
+        return fresh
+
+    async def _pump(self) -> None:
+        """Hand what happened to one consumer after the other, to those it concerns: the others are at leisure until they are."""
+        while await self._number() or self._told:
+            told, self._told = self._told, set()
+            for consumer in self.consumers:
+                if not told.isdisjoint(consumer.types):
+                    while await EventService.deliver(consumer):
+                        pass
+
+    async def _flush(self) -> None:
+        for noted in (self.post_views, self.product_views, self.visits):
+            await noted.flush()
+
+    async def _forget_expired(self) -> None:
+        """What the server forgets after its time: its own sweep goes by the machine's clock, and is off in a simulated world."""
+        for document in DOCUMENTS:
+            for index in declared_indexes(document):
+                lifetime = index.document.get("expireAfterSeconds")
+                if lifetime is not None:
+                    (name,) = index.document["key"]
+                    horizon = self._moment - timedelta(seconds=lifetime)
+                    await document.collection().delete_many({name: {"$lt": horizon}})
+
+    # The bank
+
+    def _expect_letters(self) -> None:
+        """What happened at the gateway is told by webhook: mostly at once, at times hours later; twice where the card says so."""
+        for event in self.gateway.fresh_events():
+            dice = self.dice("webhook", next(self._letters))
+            late = dice.random() < 0.1
+            for _ in range(event.copies):
+                delay = timedelta(hours=dice.uniform(1, 6)) if late else timedelta(seconds=dice.uniform(1, 40))
+                self.begin(Once(partial(self._letter, event)), after=delay, closes=True)
+            if event.type == "payment.pending":
+                answer = timedelta(minutes=dice.uniform(5, 900))
+                decision = partial(self._decision, event, approve=dice.random() < 0.75)
+                self.begin(Once(decision), after=answer, closes=True)
+
+    async def _letter(self, event: SandboxEvent) -> None:
+        headers, body = self.gateway.letter(event)
+        is_news = await GatewayWebhookService.receive(
+            self.gateway.name, headers=headers, body=body, gateways=self.gateways, listener=self.listener
+        )
+        self.tally["webhooks received" if is_news else "webhooks received again"] += 1
+
+    async def _decision(self, event: SandboxEvent, *, approve: bool) -> None:
+        self.gateway.decide(self.gateway.books.payment(event.data["id"]), approve=approve)
