@@ -19,8 +19,8 @@ from api.routes import ROUTERS
 from api.web import pages
 from models.database import Database
 from models.documents import DOCUMENTS
-from services.analytics.collector import VisitCollector
-from services.analytics.visitors import VisitorSalts
+from services.analytics.visits.collector import VisitCollector
+from services.analytics.visits.visitors import VisitorSalts
 from services.blog.discovery import DISCOVERY_CONSUMER
 from services.blog.pages import PAGE_CONSUMER
 from services.blog.reading import REFERENCE_CONSUMER

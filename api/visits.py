@@ -11,9 +11,9 @@ from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
 from models.analytics.events import VisitKind
-from services.analytics.collector import VisitCollector
-from services.analytics.intake import MAX_BYTES
-from services.analytics.visitors import Visitor, VisitorSalts
+from services.analytics.visits.collector import VisitCollector
+from services.analytics.visits.intake import MAX_BYTES
+from services.analytics.visits.visitors import Visitor, VisitorSalts
 from services.views import ViewCounter, Visit
 
 _LOADS_AHEAD = ("sec-purpose", "purpose", "x-purpose", "x-moz")

@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 
 from scripts.database.connection import run_connected
-from services.analytics.ledger import LedgerService
-from services.analytics.purchases import PurchaseService
-from services.analytics.rollups import RollupService
+from services.analytics.purchases.purchases import PurchaseService
+from services.analytics.rollups.rollups import RollupService
+from services.analytics.stock.ledger import LedgerService
 from services.indexes import IndexService
 from services.settings import Settings
 

@@ -32,10 +32,10 @@ from scripts.database.connection import run_connected
 from scripts.database.embedded import LaunchError
 from scripts.samples.publication import DEMO_ACCOUNTS, make_unit
 from scripts.samples.unit import Unit, sample_id
-from services.analytics.ledger import LedgerService
-from services.analytics.purchases import PurchaseService
-from services.analytics.rebuilding import facts_of_books, grouped
-from services.analytics.rollups import RollupService
+from services.analytics.purchases.purchases import PurchaseService
+from services.analytics.rollups.rebuilding import facts_of_books, grouped
+from services.analytics.rollups.rollups import RollupService
+from services.analytics.stock.ledger import LedgerService
 from services.cache import clear_all_caches
 from services.indexes import IndexService
 from services.settings import Settings

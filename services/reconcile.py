@@ -21,9 +21,9 @@ from models.ecommerce.reviews import Review, ReviewStatus
 from models.reconcile import MAX_SHOWN, CheckRead, DriftRead, ReconcileReport
 from models.social import Follow, Like, LikeKind
 from models.users import User
-from services.analytics.checks import rollup_drift
-from services.analytics.ledgerchecks import ledger_drift
-from services.analytics.purchasechecks import is_purchase, purchase_drift, repair_purchases
+from services.analytics.purchases.checks import is_purchase, purchase_drift, repair_purchases
+from services.analytics.rollups.checks import rollup_drift
+from services.analytics.stock.checks import ledger_drift
 from services.audit import AuditService
 from services.drift import Drift
 from services.ecommerce.catalog.checks import category_drift, is_place, repair_place

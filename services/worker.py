@@ -11,12 +11,12 @@ import structlog
 
 from models.database import DatabaseUnavailableError, PyMongoError, heed_cancellation, watch
 from models.events import Event
-from services.analytics.consumer import ROLLUP_CONSUMER
 from services.analytics.dashboards import DASHBOARD_ERASURE
-from services.analytics.ledger import LedgerService
-from services.analytics.purchases import PURCHASE_CONSUMER
-from services.analytics.segments import SegmentService
-from services.analytics.traffic import TrafficService
+from services.analytics.purchases.purchases import PURCHASE_CONSUMER
+from services.analytics.reports.segments import SegmentService
+from services.analytics.rollups.consumer import ROLLUP_CONSUMER
+from services.analytics.stock.ledger import LedgerService
+from services.analytics.visits.traffic import TrafficService
 from services.blog.anonymity import ANONYMITY_CONSUMER
 from services.blog.lifecycle import PublishingService
 from services.deadletters import DeadLetterService

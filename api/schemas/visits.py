@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from api.schemas.base import Input, Moment
-from services.analytics.intake import MAX_EVENTS, ClientEventDraft
+from services.analytics.visits.intake import MAX_EVENTS, ClientEventDraft
 
 
 class ClientEventCreate(ClientEventDraft, Input):

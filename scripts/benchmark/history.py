@@ -20,9 +20,9 @@ from models.ecommerce.returns import ReturnRequest
 from models.inventory.stock import StockMovement
 from models.money import Money
 from models.payments import Payment, Refund
-from services.analytics.rebuilding import grouped
-from services.analytics.rollups import Entry, Fact, RollupService
-from services.analytics.traffic import STAGES
+from services.analytics.rollups.rebuilding import grouped
+from services.analytics.rollups.rollups import Entry, Fact, RollupService
+from services.analytics.visits.traffic import STAGES
 from services.settings import Settings
 
 Row = dict[str, Any]

@@ -26,8 +26,8 @@ from models.social import Follow, Like
 from models.users import User
 from scripts.simulation.world import World
 from services.analytics.periods import Period
-from services.analytics.rollups import RollupService
-from services.analytics.traffic import STAGES
+from services.analytics.rollups.rollups import RollupService
+from services.analytics.visits.traffic import STAGES
 from services.payments.reconciliation import ReconciliationService
 from services.reconcile import ReconcileService
 from services.users.permissions import SYSTEM

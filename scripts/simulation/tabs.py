@@ -7,8 +7,8 @@ from beanie import PydanticObjectId
 
 from models.analytics.events import ClientKind, Screen, VisitKind
 from scripts.simulation.world import Person, World
-from services.analytics.intake import MAX_EVENTS, ClientEventDraft, VisitService
-from services.analytics.visitors import Visitor
+from services.analytics.visits.intake import MAX_EVENTS, ClientEventDraft, VisitService
+from services.analytics.visits.visitors import Visitor
 from services.views import ViewCounter, Visit
 
 # Where people come from, and how often; most type the address, or have it.

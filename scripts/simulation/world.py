@@ -25,9 +25,9 @@ from models.events import EventType
 from models.places import PostalAddress
 from scripts.sandbox.books import SandboxEvent
 from scripts.simulation.gateway import SimulatedGateway
-from services.analytics.collector import VisitCollector
-from services.analytics.traffic import TrafficService
-from services.analytics.visitors import VisitorSalts
+from services.analytics.visits.collector import VisitCollector
+from services.analytics.visits.traffic import TrafficService
+from services.analytics.visits.visitors import VisitorSalts
 from services.blog.lifecycle import PublishingService
 from services.blog.views import post_views
 from services.ecommerce.abandonment import AbandonmentService

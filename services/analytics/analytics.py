@@ -4,8 +4,8 @@ from datetime import date, datetime
 
 from models.analytics.customers import CustomerInsights
 from models.analytics.reports import ProductSales, SalesReport
-from services.analytics.customers import CustomerReportService
-from services.analytics.sales import SalesReportService
+from services.analytics.reports.customers import CustomerReportService
+from services.analytics.reports.sales import SalesReportService
 from services.analytics.scopes import ReportScope
 from services.settings import Settings
 from services.users.permissions import Viewer

@@ -14,8 +14,8 @@ from models.ecommerce.pricing import AppliedDiscount, Totals
 from models.ecommerce.returns import ReturnRequest
 from models.money import Money
 from models.payments import Payment, Refund, RefundState
-from services.analytics.facts import facts_of_order
-from services.analytics.rollups import RollupService
+from services.analytics.rollups.facts import facts_of_order
+from services.analytics.rollups.rollups import RollupService
 from tests.factories.orders import make_line, make_order
 from tests.factories.payments import make_captured
 

@@ -6,8 +6,8 @@ from typing import Any
 from uuid import uuid4
 
 from models.analytics.events import ClientKind, VisitEvent, VisitKind, event_key, quarter_of
-from services.analytics.intake import ClientEventDraft
-from services.analytics.visitors import Visitor
+from services.analytics.visits.intake import ClientEventDraft
+from services.analytics.visits.visitors import Visitor
 
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

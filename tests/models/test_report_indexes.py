@@ -9,15 +9,15 @@ from models.base import now
 from models.database import Database
 from models.documents import DOCUMENTS
 from models.users import Role
-from services.analytics.content import ContentReportService
-from services.analytics.customers import CustomerReportService
-from services.analytics.inventory import InventoryReportService
-from services.analytics.payments import PaymentReportService
 from services.analytics.periods import Period
-from services.analytics.purchases import PurchaseService
+from services.analytics.purchases.purchases import PurchaseService
+from services.analytics.reports.content import ContentReportService
+from services.analytics.reports.customers import CustomerReportService
+from services.analytics.reports.inventory import InventoryReportService
+from services.analytics.reports.payments import PaymentReportService
+from services.analytics.reports.segments import SegmentService
+from services.analytics.reports.users import UserReportService
 from services.analytics.scopes import ReportScope
-from services.analytics.segments import SegmentService
-from services.analytics.users import UserReportService
 from services.pagination import CursorCodec
 from services.users.permissions import Viewer
 from tests.commands import CommandLog, Read

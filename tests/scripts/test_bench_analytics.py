@@ -12,7 +12,7 @@ from scripts.bench_analytics import endpoints
 from scripts.benchmark.history import add_visits_and_carts, grow_to
 from scripts.seed import seed
 from services.analytics.periods import Period
-from services.analytics.rollups import RollupService
+from services.analytics.rollups.rollups import RollupService
 from services.settings import Settings
 from tests.smallshop import tiny_samples
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from api.reports import Analyst, ReportPeriod, answer_report, reports
 from api.routing import make_router
 from models.analytics.content import ContentReport
-from services.analytics.content import MAX_ROWS, ContentReportService, NoHoursError
+from services.analytics.reports.content import MAX_ROWS, ContentReportService, NoHoursError
 
 router = make_router("/analytics/content", "Analytics: content")
 

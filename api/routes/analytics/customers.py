@@ -10,8 +10,8 @@ from api.reports import Analyst, ReportPeriod, answer_report, reports
 from api.routing import make_router, refuses
 from models.analytics.customers import CohortReport, CustomerInsights, SegmentMember, SegmentReport
 from models.money import Currency
-from services.analytics.customers import CustomerReportService, TooManyCohortsError
-from services.analytics.segments import SegmentNotFoundError, SegmentService
+from services.analytics.reports.customers import CustomerReportService, TooManyCohortsError
+from services.analytics.reports.segments import SegmentNotFoundError, SegmentService
 from services.heavy import OverloadedError
 from services.pagination import Page
 from services.users.permissions import Permission, Viewer

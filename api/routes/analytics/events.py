@@ -7,7 +7,7 @@ from api.routing import make_router, refuses
 from api.schemas.visits import ClientEventBatch
 from api.visits import SaltsOf, VisitorOf, within_limit
 from models.analytics.events import EventsTaken
-from services.analytics.intake import VisitService
+from services.analytics.visits.intake import VisitService
 from services.ratelimits import TooManyAttemptsError
 
 router = make_router("/analytics/events", "Analytics: events")

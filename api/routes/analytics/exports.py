@@ -8,12 +8,12 @@ from starlette.types import Receive, Scope, Send
 
 from api.reports import Analyst, ReportPeriod
 from api.routing import make_router, refuses
-from services.analytics.content import NoHoursError
-from services.analytics.customers import TooManyCohortsError
-from services.analytics.exports import EXPORTERS, Export, ExportService, Ranking, ReportNotFoundError
-from services.analytics.files import MEDIA_TYPES, ExportFormat
+from services.analytics.exports.exports import EXPORTERS, Export, ExportService, Ranking, ReportNotFoundError
+from services.analytics.exports.files import MEDIA_TYPES, ExportFormat
 from services.analytics.periods import InvalidPeriodError
-from services.analytics.sales import TopBy
+from services.analytics.reports.content import NoHoursError
+from services.analytics.reports.customers import TooManyCohortsError
+from services.analytics.reports.sales import TopBy
 from services.analytics.scopes import UnknownTimeZoneError
 from services.ecommerce.abandonment import ReportWindowError
 from services.heavy import OverloadedError

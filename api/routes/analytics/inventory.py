@@ -10,7 +10,7 @@ from api.reports import Analyst, ReportPeriod, answer_report, reports
 from api.routing import make_router
 from models.analytics.stock import DeadStockReport, StockCover, TurnoverReport
 from models.money import Currency
-from services.analytics.inventory import MAX_DEAD_DAYS, MAX_DEAD_ITEMS, InventoryReportService
+from services.analytics.reports.inventory import MAX_DEAD_DAYS, MAX_DEAD_ITEMS, InventoryReportService
 from services.pagination import CursorPage, InvalidCursorError
 
 router = make_router("/analytics/inventory", "Analytics: inventory")

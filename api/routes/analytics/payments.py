@@ -6,7 +6,7 @@ from starlette.responses import Response
 from api.reports import Analyst, ReportPeriod, answer_report, reports
 from api.routing import make_router
 from models.analytics.payments import FraudReport, PaymentReport
-from services.analytics.payments import PaymentReportService
+from services.analytics.reports.payments import PaymentReportService
 
 router = make_router("/analytics/payments", "Analytics: payments")
 

@@ -17,8 +17,8 @@ from models.analytics.reports import (
     TopCategories,
     TopProducts,
 )
-from services.analytics.funnel import FunnelService
-from services.analytics.sales import MAX_ROWS, SalesReportService, TopBy
+from services.analytics.reports.funnel import FunnelService
+from services.analytics.reports.sales import MAX_ROWS, SalesReportService, TopBy
 from services.ecommerce.abandonment import ReportWindowError
 
 router = make_router("/analytics", "Analytics: sales")

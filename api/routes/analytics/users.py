@@ -6,7 +6,7 @@ from starlette.responses import Response
 from api.reports import Analyst, ReportPeriod, answer_report, reports
 from api.routing import make_router
 from models.analytics.users import UserReport
-from services.analytics.users import UserReportService
+from services.analytics.reports.users import UserReportService
 
 router = make_router("/analytics/users", "Analytics: users")
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from api.reports import Analyst, ReportPeriod, answer_report, reports
 from api.routing import make_router
 from models.analytics.visits import SearchReport, TrafficReport, VisitSourceReport
-from services.analytics.visits import VisitReportService
+from services.analytics.reports.visits import VisitReportService
 
 router = make_router("/analytics/traffic", "Analytics: visits")
 

@@ -11,12 +11,12 @@ from api.web.dashboard.stock import before, of_now
 from api.web.dashboard.widgets import File, Reports, Widget
 from models.analytics.content import ContentFigures
 from models.analytics.users import UserFigures
-from services.analytics.content import ContentReportService
-from services.analytics.exports import Ranking
+from services.analytics.exports.exports import Ranking
 from services.analytics.periods import Granularity
+from services.analytics.reports.content import ContentReportService
+from services.analytics.reports.users import UserReportService
+from services.analytics.reports.visits import VisitReportService
 from services.analytics.scopes import ReportScope
-from services.analytics.users import UserReportService
-from services.analytics.visits import VisitReportService
 
 TOP = 12
 _TOP = Ranking(limit=TOP)

@@ -9,10 +9,10 @@ from api.web.dashboard.figures import Cell, Chart, ChartRow, Heat, HeatCell, Ser
 from api.web.dashboard.overtime import Figure, compared_tile, together_over_time
 from api.web.dashboard.widgets import File, Reports, Widget
 from models.analytics.customers import Cohort, CustomerFigures, CustomerSegment
-from services.analytics.customers import CustomerReportService
 from services.analytics.periods import FIRST_DAY, Period
+from services.analytics.reports.customers import CustomerReportService
+from services.analytics.reports.segments import SegmentService
 from services.analytics.scopes import ReportScope
-from services.analytics.segments import SegmentService
 
 COHORT_MONTHS = 12
 SEGMENTS = {

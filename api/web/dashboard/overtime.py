@@ -8,8 +8,8 @@ from api.web import formats
 from api.web.dashboard.controls import Controls
 from api.web.dashboard.figures import Better, Cell, Chart, ChartRow, Series, Tile, change_of, count_cell, money_cell
 from models.money import Money
-from services.analytics.figures import change
 from services.analytics.periods import Granularity
+from services.analytics.reports.figures import change
 
 EACH = {Granularity.HOUR: "hour", Granularity.DAY: "day", Granularity.WEEK: "week", Granularity.MONTH: "month"}
 _NO_CELL = Cell(formats.MISSING, "")

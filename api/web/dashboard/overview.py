@@ -5,8 +5,8 @@ from api.web.dashboard.figures import Chart, Table
 from api.web.dashboard.overtime import over_time
 from api.web.dashboard.saleparts import refunds_widget, sale_widget
 from api.web.dashboard.widgets import File, Reports, Widget
-from services.analytics.exports import Ranking
-from services.analytics.sales import SalesReportService
+from services.analytics.exports.exports import Ranking
+from services.analytics.reports.sales import SalesReportService
 
 TOP = 10
 

@@ -26,8 +26,8 @@ from api.web.dashboard.views import VIEWS, WIDGETS, View
 from api.web.dashboard.widgets import FILES
 from api.web.landing import goal_of
 from api.web.rendering import page
-from services.analytics.exports import ExportService, ReportNotFoundError
-from services.analytics.files import ExportFormat
+from services.analytics.exports.exports import ExportService, ReportNotFoundError
+from services.analytics.exports.files import ExportFormat
 from services.errors import AppError
 from services.users.permissions import Permission, Viewer
 from services.users.sessions import SessionNotFoundError

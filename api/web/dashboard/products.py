@@ -9,10 +9,10 @@ from api.web.dashboard.overview import UNITS
 from api.web.dashboard.sales import CATEGORIES, COUPONS
 from api.web.dashboard.widgets import File, Reports, Widget
 from models.ecommerce.cart_reads import AbandonmentReport
-from services.analytics.exports import Ranking
-from services.analytics.funnel import FunnelService
-from services.analytics.sales import SalesReportService
-from services.analytics.visits import VisitReportService
+from services.analytics.exports.exports import Ranking
+from services.analytics.reports.funnel import FunnelService
+from services.analytics.reports.sales import SalesReportService
+from services.analytics.reports.visits import VisitReportService
 
 TOP = 25
 TOP_DRAWN = 10

@@ -4,7 +4,7 @@ from api.web import formats
 from api.web.dashboard.figures import Better, Tile
 from api.web.dashboard.overtime import compared_tile
 from api.web.dashboard.widgets import File, Reports, Widget
-from services.analytics.sales import SalesReportService
+from services.analytics.reports.sales import SalesReportService
 
 
 async def nothing_sold(reports: Reports) -> str:

@@ -6,8 +6,8 @@ from api.web.dashboard.overtime import over_time, written
 from api.web.dashboard.overview import NET, PRODUCTS, REFUNDS, SOURCES
 from api.web.dashboard.saleparts import sale_widget
 from api.web.dashboard.widgets import File, Reports, Widget
-from services.analytics.exports import Ranking
-from services.analytics.sales import SalesReportService
+from services.analytics.exports.exports import Ranking
+from services.analytics.reports.sales import SalesReportService
 
 TOP = 25
 TOP_CATEGORIES = 12

@@ -10,11 +10,11 @@ from api.web.dashboard.overtime import Figure, compared_tile, size, written
 from api.web.dashboard.widgets import File, Reports, Widget
 from models.analytics.stock import TurnoverReport
 from models.base import now as present
-from services.analytics.exports import Ranking
-from services.analytics.inventory import InventoryReportService
+from services.analytics.exports.exports import Ranking
 from services.analytics.periods import Period
+from services.analytics.reports.inventory import InventoryReportService
+from services.analytics.reports.supply import SupplyReportService
 from services.analytics.scopes import ReportScope
-from services.analytics.supply import SupplyReportService
 
 TOP = 15
 TOP_DRAWN = 12

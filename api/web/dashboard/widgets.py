@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeVar
 from api.web.dashboard.controls import Controls
 from api.web.dashboard.figures import FileLink, Files, Panel, Sheet, Shown, Tile, Untold
 from api.web.formats import MISSING
-from services.analytics.exports import Ranking
-from services.analytics.files import ExportFormat
+from services.analytics.exports.exports import Ranking
+from services.analytics.exports.files import ExportFormat
 from services.analytics.scopes import ReportScope
 from services.cache import Cache
 from services.errors import UnprocessableError

@@ -12,7 +12,7 @@ from models.base import now
 from models.blog.posts import PostStatus
 from models.database import Database
 from models.users import Role
-from services.analytics.collector import VisitCollector
+from services.analytics.visits.collector import VisitCollector
 from services.payments.gateways import Gateways
 from tests.api.conftest import SignIn
 from tests.factories.blog import create_post

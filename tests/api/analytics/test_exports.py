@@ -12,13 +12,13 @@ from starlette.requests import ClientDisconnect
 
 from api.routes.analytics.exports import FileResponse
 from models.users import Role
-from services.analytics import saletables
-from services.analytics.exports import EXPORTERS, Export
+from services.analytics.exports import saletables
+from services.analytics.exports.exports import EXPORTERS, Export
 from services.heavy import heavy_work
 from tests.api.conftest import SignIn
 from tests.factories.catalog import create_product
 from tests.factories.sales import count_everything, make_sale, make_sold_line
-from tests.services.analytics.test_files import sheet
+from tests.services.analytics.exports.test_files import sheet
 
 NOVEMBER = {"start": "2026-11-01", "end": "2026-12-01"}
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"

@@ -8,7 +8,7 @@ from beanie import PydanticObjectId
 
 from models.base import now
 from models.users import Role
-from services.analytics.purchases import PurchaseService
+from services.analytics.purchases.purchases import PurchaseService
 from tests.api.conftest import SignIn
 from tests.commands import CommandLog
 from tests.factories.inventory import a_variant, stock

@@ -5,7 +5,7 @@ import httpx2
 from models.analytics.events import VisitKind
 from models.database import Database
 from models.users import Role
-from services.analytics.traffic import TrafficService
+from services.analytics.visits.traffic import TrafficService
 from tests.api.conftest import SignIn
 from tests.factories.visits import create_event
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from itertools import count
 
 from models.analytics.rollups import Dimension
-from services.analytics.rollups import Entry, Fact, RollupService
+from services.analytics.rollups.rollups import Entry, Fact, RollupService
 
 _numbers = count(1)
 

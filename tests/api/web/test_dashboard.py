@@ -16,7 +16,7 @@ from api.web.rendering import WEB
 from models.database import DatabaseUnavailableError
 from models.users import Role
 from services.analytics.periods import Granularity, InvalidPeriodError
-from services.analytics.sales import SalesReportService
+from services.analytics.reports.sales import SalesReportService
 from services.analytics.scopes import UnknownTimeZoneError
 from services.cache import clear_all_caches
 from services.settings import Settings

@@ -7,7 +7,7 @@ from api.web.dashboard.customers import heat_level
 from api.web.dashboard.views import VIEWS, WIDGETS, View
 from models.analytics.dashboards import DashboardWidget
 from models.users import Role
-from services.analytics.exports import EXPORTERS
+from services.analytics.exports.exports import EXPORTERS
 from services.cache import clear_all_caches
 from services.settings import Settings
 from tests.api.conftest import SignIn

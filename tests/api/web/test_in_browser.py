@@ -19,7 +19,7 @@ from api.web.dashboard.views import VIEWS
 from models.base import now as present
 from models.database import Database
 from models.users import Role
-from services.analytics.sales import SalesReportService
+from services.analytics.reports.sales import SalesReportService
 from services.settings import Settings
 from tests.api.web.sales import give_back, sell
 from tests.api.web.signing import SESSION, send_form

@@ -12,8 +12,8 @@ from models.ecommerce.carts import CartAbandonment
 from models.inventory.stock import MovementKind, StockLevel, StockMovement
 from models.money import Money
 from models.social import Like, LikeKind
-from services.analytics.purchases import PurchaseService
-from services.analytics.rollups import Entry, Fact, RollupService
+from services.analytics.purchases.purchases import PurchaseService
+from services.analytics.rollups.rollups import Entry, Fact, RollupService
 from tests.api.web.sales import sell
 from tests.factories.blog import make_post
 from tests.factories.catalog import create_category, create_product

@@ -7,9 +7,9 @@ from beanie import PydanticObjectId
 
 from models.analytics.events import VisitEvent, VisitKind, VisitorSalt
 from models.ecommerce.catalog import ProductVisit
-from services.analytics.collector import VisitCollector
-from services.analytics.traffic import TrafficService
-from services.analytics.visitors import VisitorSalts
+from services.analytics.visits.collector import VisitCollector
+from services.analytics.visits.traffic import TrafficService
+from services.analytics.visits.visitors import VisitorSalts
 from services.ecommerce.catalog.views import MAX_REMEMBERED
 from services.settings import Settings
 from tests.factories.visits import BROWSER, NOON, create_event, make_event, make_visitor

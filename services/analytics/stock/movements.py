@@ -1,0 +1,139 @@
+"""What moved and what was sold within a time: the sums of the ledger up to its mark, and the movements written since."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from beanie import PydanticObjectId
+
+from models.analytics.events import day_of
+from models.analytics.ledger import BEGINNING, LedgerMark, StockDay, VariantMonth, VariantSold
+from models.database import Session, run_transaction
+from models.inventory.stock import MovementKind, StockMovement
+from services.analytics.periods import QUARTER
+from services.analytics.rollups.counting import add_up
+from services.analytics.stock.ledger import SOLD_KINDS, month_of, seen_mark
+
+Row = dict[str, Any]
+Sums = dict[str, int]
+
+
+async def read_moved(currency: str, starts_at: datetime, ends_at: datetime, *, session: Session) -> tuple[Sums, Sums]:
+    """`value`, `sold` and `sold_cost` of what moved from the start up to the end, and of what moved after it."""
+    mark = await seen_mark(session)
+    within, after = Sums(), Sums()
+    for row in await StockMovement.aggregate_rows(moved_pipeline(mark, currency, starts_at, ends_at), session=session):
+        add_up(within if row.pop("_id") else after, {name: int(amount) for name, amount in row.items()})
+    cut = {day_of(at) for at in (starts_at, ends_at) if at != day_of(at)}
+    place = {"generation": mark.generation, "currency": currency}
+    if mark.until == BEGINNING:
+        return within, after
+    query = {**place, "day": {"$gte": day_of(starts_at)}}
+    for row in await StockDay.find_rows(query, {"day": 1, "totals": 1}, session=session):
+        if row["day"] not in cut:
+            add_up(within if row["day"] < ends_at else after, row["totals"])
+    if cut:
+        fields = {"day": 1, "quarters": 1}
+        for row in await StockDay.find_rows({**place, "day": {"$in": sorted(cut)}}, fields, session=session):
+            for quarter, figures in row["quarters"].items():
+                at = row["day"] + int(quarter) * QUARTER
+                if at >= starts_at:
+                    add_up(within if at < ends_at else after, figures)
+    return within, after
+
+
+async def read_sold(
+    variant_ids: Sequence[PydanticObjectId], currency: str, starts_at: datetime, ends_at: datetime
+) -> dict[PydanticObjectId, int]:
+    """The pieces by variant, signed as in the ledger; nothing for what was not sold."""
+
+    async def look(session: Session) -> dict[PydanticObjectId, int]:
+        mark = await seen_mark(session)
+        pipeline = sold_pipeline(mark, variant_ids, currency, starts_at, ends_at)
+        found = {row["_id"]: int(row["sold"]) for row in await StockMovement.aggregate_rows(pipeline, session=session)}
+        if mark.until == BEGINNING:
+            return found
+        place = {"generation": mark.generation, "variant_id": {"$in": sorted(variant_ids)}, "currency": currency}
+        months = _months_between(starts_at, ends_at)
+        cut = [month for month in months if month < starts_at or ends_at < _next_month(month)]
+        whole = {**place, "month": {"$in": [month for month in months if month not in cut]}}
+        for row in await VariantMonth.find_rows(whole, {"variant_id": 1, "pieces": 1}, session=session):
+            found[row["variant_id"]] = found.get(row["variant_id"], 0) + row["pieces"]
+        for row in await VariantMonth.find_rows({**place, "month": {"$in": cut}}, session=session) if cut else []:
+            first, beyond = (starts_at - row["month"]) // QUARTER, (ends_at - row["month"]) // QUARTER
+            pieces = sum(sold for quarter, sold in row["sold"].items() if first <= int(quarter) < beyond)
+            found[row["variant_id"]] = found.get(row["variant_id"], 0) + pieces
+        return found
+
+    return await run_transaction(look)
+
+
+async def read_sellers(since: datetime) -> set[PydanticObjectId]:
+    """The variants of which a piece was sold since."""
+
+    async def look(session: Session) -> set[PydanticObjectId]:
+        mark = await seen_mark(session)
+        found = {row["_id"] for row in await StockMovement.aggregate_rows(sellers_pipeline(mark, since), session=session)}
+        if mark.until > BEGINNING:
+            query = {"generation": mark.generation, "last_sold_at": {"$gte": since}}
+            found |= {row["variant_id"] for row in await VariantSold.find_rows(query, {"variant_id": 1}, session=session)}
+        return found
+
+    return await run_transaction(look)
+
+
+def moved_pipeline(mark: LedgerMark, currency: str, starts_at: datetime, ends_at: datetime) -> list[Row]:
+    """At most two rows, `{"_id": True, "value": -300, "sold": -3, "sold_cost": -300}`: what moved within, and (False) after."""
+    is_sold = {"$in": ["$kind", SOLD_KINDS]}
+    return [
+        *_written_since(mark, {"occurred_at": {"$gte": starts_at}}),
+        {"$match": {"value.currency": currency}},
+        {
+            "$group": {
+                "_id": {"$lt": ["$occurred_at", ends_at]},
+                "value": {"$sum": "$value.amount"},
+                "sold": {"$sum": {"$cond": [is_sold, "$quantity", 0]}},
+                "sold_cost": {"$sum": {"$cond": [is_sold, "$cost.amount", 0]}},
+            }
+        },
+    ]
+
+
+def sold_pipeline(
+    mark: LedgerMark, variant_ids: Sequence[PydanticObjectId], currency: str, starts_at: datetime, ends_at: datetime
+) -> list[Row]:
+    """Rows `{"_id": <variant>, "sold": -7}`; none for what was not sold."""
+    return [
+        *_written_since(mark, {"variant_id": {"$in": sorted(variant_ids)}}),
+        {"$match": {"occurred_at": {"$gte": starts_at, "$lt": ends_at}}},
+        {"$match": {"kind": {"$in": SOLD_KINDS}, "value.currency": currency}},
+        {"$group": {"_id": "$variant_id", "sold": {"$sum": "$quantity"}}},
+    ]
+
+
+def sellers_pipeline(mark: LedgerMark, since: datetime) -> list[Row]:
+    """Rows `{"_id": <variant>}`: those of which a piece was sold since."""
+    return [
+        *_written_since(mark, {"occurred_at": {"$gte": since}}),
+        {"$match": {"kind": MovementKind.SALE}},
+        {"$group": {"_id": "$variant_id"}},
+    ]
+
+
+def _months_between(starts_at: datetime, ends_at: datetime) -> list[datetime]:
+    """The UTC months that the time touches, by their beginnings."""
+    months = [month_of(starts_at)]
+    while _next_month(months[-1]) < ends_at:
+        months.append(_next_month(months[-1]))
+    return months
+
+
+def _next_month(month: datetime) -> datetime:
+    return (month + timedelta(days=31)).replace(day=1)
+
+
+def _written_since(mark: LedgerMark, query: Row) -> list[Row]:
+    """What the sums do not hold and meets the query: one index leads to it, that of the mark once there is one."""
+    if mark.until == BEGINNING:
+        return [{"$match": query}]
+    return [{"$match": {"created_at": {"$gte": mark.until}}}, {"$match": query}]
