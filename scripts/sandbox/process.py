@@ -69,17 +69,12 @@ class SandboxProcess:
         self._listener.close()
 
     def _spawn(self) -> None:
-        program = [sys.executable, "-m", "scripts.sandbox.gateway", "--listener", str(self._listener.fileno())]
+        listener = str(self._listener.fileno())
+        books = str(self.folder / "sandbox.jsonl")
+        program = [sys.executable, "-m", "scripts.sandbox.gateway", "--listener", listener, "--books", books]
         with (self.folder / "sandbox.log").open("wb") as output:
             self.process = subprocess.Popen(
-                [
-                    *bound(MEMORY_BYTES),
-                    *program,
-                    "--books",
-                    str(self.folder / "sandbox.jsonl"),
-                    "--webhook-url",
-                    self.webhook_url,
-                ],
+                [*bound(MEMORY_BYTES), *program, "--webhook-url", self.webhook_url],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
