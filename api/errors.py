@@ -120,7 +120,7 @@ def problem_for(scope: Any, error: Exception) -> Response:
         log.warning("transaction_overtaken", path=scope["path"])
         detail = "Too many changed this at once: try again in a moment."
         return problem(scope, 503, "too_much_at_once", detail, headers={"Retry-After": "1"})
-    log.error("unexpected_error", exc_info=error)
+    log.error("unexpected_error", path=scope["path"], exc_info=error)
     return problem(scope, 500, "internal_error", "Something went wrong on our side.")
 
 

@@ -13,7 +13,7 @@ import inspect
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence, Set
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeVar
 from weakref import WeakValueDictionary
 
 import beanie
-from pymongo.errors import ConnectionFailure, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.monitoring import CommandListener
 
 __all__ = [
@@ -59,6 +59,20 @@ T = TypeVar("T")
 
 _WRITE_CONFLICT = 112
 _DUPLICATE_KEY = 11000
+# Codes of a transaction, or a write beside one, that lost to others. Within a transaction MongoDB puts a label beside them, but
+# not to the single writes of a bulk, nor does the embedded server to a plain write.
+_OVERTAKEN = frozenset({24, _WRITE_CONFLICT, 246, 251})  # lock timeout, conflict, snapshot gone, no such transaction
+# Codes of a server that is going, or has been away and forgot what it was asked about. Only some of them make the driver raise
+# ConnectionFailure, and none does so for the single writes of a bulk.
+_INTERRUPTED = frozenset(
+    {
+        *(6, 7, 89, 9001),  # it cannot reach another one
+        *(43, 206, 237),  # cursor or session unknown, cursor killed
+        *(50, 262),  # its own time is over
+        *(91, 189, 10107, 11600, 11601, 11602, 13435, 13436),  # ending, stepping down, interrupted
+        *(133, 134),  # no server to read from yet
+    }
+)
 _TRANSACTION_SECONDS = 20.0
 _UNREACHABLE_SECONDS = 2.0
 
@@ -82,6 +96,7 @@ class Database:
         self._pulse: Any = None
         self.name = name
         self.raw = client[name]
+        self.is_closed = False
 
     @classmethod
     def connect(
@@ -128,6 +143,7 @@ class Database:
         await self.client.admin.command({"killAllSessions": []})
 
     async def close(self) -> None:
+        self.is_closed = True
         if self._pulse is not None and self._pulse is not self.client:
             await _value(self._pulse.close())
         await _value(self.client.close())
@@ -155,15 +171,31 @@ async def watch(collection: Collection, pipeline: Sequence[dict[str, Any]] = ())
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """True for a server that cannot be reached, also when the driver reports it as a timeout of ours."""
+    """True for a server that cannot be reached, was away, or is going; for a timeout of ours; and once our client is closed."""
     if isinstance(error, DatabaseUnavailableError | ConnectionFailure):
         return True
-    return isinstance(error, PyMongoError) and error.timeout
+    if not isinstance(error, PyMongoError):
+        return False
+    is_closed = _bound is not None and _bound.is_closed
+    return is_closed or error.timeout or _is_all(_codes(error), _INTERRUPTED)
 
 
 def is_overtaken(error: BaseException) -> bool:
-    """True for a transaction that lost to others again and again until its time was over: it may be tried once more."""
-    return isinstance(error, PyMongoError) and error.has_error_label("TransientTransactionError")
+    """True for what lost to others, a transaction again and again until its time was over: it may be tried once more."""
+    if not isinstance(error, PyMongoError):
+        return False
+    return error.has_error_label("TransientTransactionError") or _is_all(_codes(error), _OVERTAKEN)
+
+
+def _codes(error: PyMongoError) -> set[int | None]:
+    """Why the server refused: of a bulk, the codes of its writes; nothing when the error is the driver's own."""
+    if isinstance(error, BulkWriteError):
+        return {write["code"] for write in error.details["writeErrors"]}
+    return {error.code} if isinstance(error, OperationFailure) else set()
+
+
+def _is_all(codes: Set[int | None], of: Set[int | None]) -> bool:
+    return bool(codes) and codes <= of
 
 
 def heed_cancellation() -> None:
@@ -290,13 +322,9 @@ async def _write_together(writes: Sequence[LateWrite], session: Session) -> None
         if told["ok"] and write.unmet is not None:
             raise write.unmet
         if told["code"] != _DUPLICATE_KEY:
-            raise OperationFailure(told["errmsg"], told["code"], {**told, "errorLabels": _labels(told["code"])})
+            raise OperationFailure(told["errmsg"], told["code"], told)
         error = DuplicateKeyError(told["errmsg"], told["code"], told)
         raise error if write.refused is None else write.refused(error) from error
-
-
-def _labels(code: int) -> list[str]:
-    return ["TransientTransactionError"] if code == _WRITE_CONFLICT else []
 
 
 async def _attempt_until_committed(work: Callable[[Session], Awaitable[T]], client: Any) -> T:

@@ -4,6 +4,7 @@ One pure ASGI layer instead of several, because each costs time on every request
 metrics, access log, and the last net under unexpected errors.
 """
 
+import asyncio
 import re
 import time
 import uuid
@@ -72,6 +73,11 @@ class EdgeMiddleware:
                 await refusal(scope, receive, send_with_headers)
             else:
                 await self.app(scope, self._limited(receive) if declared < 0 else receive, send_with_headers)
+        except asyncio.CancelledError:  # the server ends, and has waited long enough; it would answer 500 by itself
+            if not status:
+                refusal = problem(scope, 503, "shutting_down", "Agora is ending.", headers={"Retry-After": "2"})
+                await refusal(scope, receive, send_with_headers)
+            raise
         except ClientDisconnect:  # whoever asked has left: there is nobody to answer, and nothing failed
             status = status or _CALLER_LEFT
         except Exception as error:

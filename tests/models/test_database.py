@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
 
 import pytest
+from pymongo.errors import BulkWriteError, OperationFailure
 
 from models.audit import AuditEntry
 from models.blog.taxonomy import Tag
@@ -51,6 +53,27 @@ class TestRunTransaction:
         assert row["usage_count"] == 50
         assert len(await AuditEntry.find_rows({})) == 50
 
+    @pytest.mark.parametrize(
+        "error",
+        [
+            *(OperationFailure("refused", code, {"code": code}) for code in (112, 251, 11601)),
+            BulkWriteError({"writeErrors": [{"index": 0, "code": 112, "errmsg": ""}]}),
+        ],
+        ids=repr,
+    )
+    async def test_starts_again_also_where_the_server_puts_no_label(self, database: Database, error: PyMongoError) -> None:
+        tries: list[int] = []
+
+        async def work(session: object) -> None:
+            await Tag(name="a", slug="a").store(session=session)
+            tries.append(1)
+            if len(tries) < 3:
+                raise error
+
+        await run_transaction(work)
+
+        assert (len(tries), len(await Tag.find_rows({}))) == (3, 1)
+
 
 class TestFeelPulse:
     async def test_waits_for_no_connection_of_the_pool(self) -> None:
@@ -93,8 +116,13 @@ class TestIndexes:
 
 
 class TestHeedCancellation:
+    @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
     async def test_loop_over_failing_operations_ends_when_cancelled(self, database: Database) -> None:
-        """The driver may report a cancelled operation as a failure, or finish it: then the cancellation is lost."""
+        """The driver may report a cancelled operation as a failure, or finish it: then the cancellation is lost.
+
+        Cancelled while it connects, as it does for an operation that it tries once more, it leaves its socket to the collector of
+        garbage, which warns.
+        """
 
         async def keep_asking() -> None:
             while True:
@@ -103,9 +131,11 @@ class TestHeedCancellation:
                     await Tag.find_rows({})
 
         for delay in range(20):
-            await database.ping()  # a cancellation while the driver connects leaves its socket to the garbage collector
+            await database.ping()
             task = asyncio.create_task(keep_asking())
             await asyncio.sleep(delay / 1000)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asyncio.wait_for(task, patiently(5))
+        del task
+        gc.collect()  # here, and not in the test of somebody else

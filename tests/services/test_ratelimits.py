@@ -1,10 +1,12 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 
 import pytest
 
-from models.database import Database
+from models.database import Database, DuplicateKeyError
 from models.ratelimits import RateWindow
+from services.errors import UnavailableError
 from services.ratelimits import RateLimitService, RatePolicy, TooManyAttemptsError
 from tests.commands import CommandLog
 
@@ -40,6 +42,17 @@ class TestHit:
             assert not (await RateLimitService.hit(POLICY, subject, now=START)).is_allowed
         rows = await RateWindow.find_rows({})
         assert [row["attempts_count"] for row in rows] == [51] * 5
+
+    async def test_window_that_cannot_be_opened_lets_nobody_through_and_is_no_fault_of_the_caller(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class AlwaysTaken:
+            async def find_one_and_update(self, *_: object, **__: object) -> NoReturn:
+                raise DuplicateKeyError("another caller opened it")
+
+        monkeypatch.setattr(RateWindow, "collection", AlwaysTaken)
+        with pytest.raises(UnavailableError):
+            await RateLimitService.hit(POLICY, "a", now=START)
 
     async def test_long_hostile_and_personal_subjects_are_kept_as_digests(self, database: Database) -> None:
         for subject in ("x" * 100_000, "\ud800", "a:b:c", "$inc", "jane@example.com"):

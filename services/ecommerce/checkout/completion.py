@@ -38,7 +38,7 @@ from services.ecommerce.orders.reading import (
 )
 from services.ecommerce.orders.settlement import OrderSettlement
 from services.ecommerce.orders.transitions import change_order
-from services.errors import AppError, InvalidStateError, RuleViolatedError
+from services.errors import AppError, InvalidStateError, RuleViolatedError, UnavailableError
 from services.payments.gateways import Gateways
 from services.payments.payments import PaymentService
 from services.sequences import SequenceService
@@ -196,9 +196,11 @@ class _Checkout:
         try:
             return await run_transaction(work, hot=[name for name in hot if name])
         except DuplicateKeyError as error:
-            placed = await find_placed(self.key)
-            if duplicate_index(error) != _PLACEMENT_INDEX or placed is None:
+            if duplicate_index(error) != _PLACEMENT_INDEX:
                 raise
+            placed = await find_placed(self.key)
+            if placed is None:  # a twin had it and gave it up: asked again, this one gets it
+                raise UnavailableError(retry_after=1) from error
             return placed
 
 

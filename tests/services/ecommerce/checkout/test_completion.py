@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from beanie import PydanticObjectId
 
-from models.database import Database, in_transaction
+from models.database import Database, DuplicateKeyError, in_transaction
 from models.ecommerce.carts import Cart
 from models.ecommerce.coupons import Coupon, CouponRedemption
 from models.ecommerce.customers import Customer
@@ -25,7 +25,7 @@ from services.ecommerce.orders.cancellation import CancellationService
 from services.ecommerce.orders.jobs import OrderJobService
 from services.ecommerce.orders.reading import OrderAccess, OrderNotFoundError, OrderService
 from services.ecommerce.orders.settlement import OrderSettlement
-from services.errors import AppError
+from services.errors import AppError, UnavailableError
 from services.inventory.reservations import OutOfStockError
 from services.payments.gateways import UnknownGatewayError
 from services.payments.payments import PaymentService
@@ -76,6 +76,20 @@ async def resolve(till: Till, *, now: datetime | None = None) -> int:
         settings=till.settings,
         now=now or datetime.now(UTC) + timedelta(days=1),
     )
+
+
+class TestTwins:
+    async def test_key_that_a_twin_had_and_gave_up_may_be_tried_again(self, till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The index refused it for an order that is not there any more: nothing is known to be wrong."""
+        shopper = await create_shopper((await create_stocked(10, "20.00"), 1))
+
+        async def lose(*_: object, **__: object) -> None:
+            raise DuplicateKeyError("E11000 duplicate key error collection: a.orders index: placement_key_unique dup key: {}")
+
+        monkeypatch.setattr("services.ecommerce.checkout.completion.run_transaction", lose)
+        with pytest.raises(UnavailableError):
+            await till.checkout(shopper, now=NOW)
+        assert await all_of(Order) == []
 
 
 class TestPaid:
