@@ -12,7 +12,7 @@ class IdempotentAnswer(AgoraDocument):
     scope: str  # digest of caller, method, path and key
     fingerprint: str  # keyed digest of the request's query and body
     claim_id: PydanticObjectId  # whose turn it is; a new one each time an abandoned claim is taken over
-    holder_id: PydanticObjectId  # the process that works on it
+    holder_id: PydanticObjectId | None = None  # the process that works on it; None in rows of before claims named theirs
     claimed_until: UtcDatetime  # so long the claim stands by itself, and then for as long as its holder lives
     status: int | None = None
     headers: dict[str, str] | None = None

@@ -248,6 +248,18 @@ class TestRun:
 class TestAbandoned:
     """A claim stands while it is worked on; when that is over without a word, the next request takes it."""
 
+    async def test_rows_of_before_claims_named_their_holder_are_answered_and_taken_over(self, database: Database) -> None:
+        start = now()
+        first = await run(make_request())
+        with another_process():
+            await IdempotencyService.claim(make_request("k2"), secret=SECRET, now=start)
+        await IdempotentAnswer.collection().update_many({}, {"$unset": {"holder_id": 1}})
+
+        assert (await run(make_request())).body == first.body
+        with pytest.raises(IdempotencyInProgressError):
+            await run(make_request("k2"), now=start + timedelta(seconds=2.9))
+        assert (await run(make_request("k2"), now=start + timedelta(seconds=3))).status == 201
+
     async def test_r11_of_a_process_that_died_is_free_after_three_seconds_and_goes_to_one(self, database: Database) -> None:
         start = now()
         with another_process():
