@@ -278,7 +278,8 @@ class CartService:
             "abandoned_at": None,
             "abandonment_id": None,
         }
-        as_read = {"_id": cart.id, "revision": cart.revision}
+        # To be called abandoned moves no revision, and whoever buys at that very moment has come back.
+        as_read = {"_id": cart.id, "revision": cart.revision, "abandonment_id": cart.abandonment_id}
         overtaken = start_again("the cart was changed by another transaction")
         await Cart.change_later(as_read, {"$set": fields, "$inc": {"revision": 1}}, session=session, unmet=overtaken)
         if cart.abandonment_id is not None:

@@ -98,6 +98,22 @@ class TestMarkAbandoned:
 
         assert await AbandonmentService.mark_abandoned(settings=settings, now=moment) == 0
 
+    async def test_one_who_buys_at_that_moment_counts_as_recovered(self, database: Database, settings: Settings) -> None:
+        """The checkout has read the cart before it was called abandoned, and its transaction begins after that."""
+        cart = await left_cart(await create_user())
+        moment = NOON + IDLE
+        assert await AbandonmentService.mark_abandoned(settings=settings, now=moment) == 1
+        as_read = [cart]
+
+        async def buy(session: Session) -> None:
+            known = as_read.pop() if as_read else await CartService.find_for_checkout(cart.owner, session=session, now=moment)
+            await CartService.take_out(known, session=session, now=moment)
+
+        await run_transaction(buy)
+
+        [abandonment] = await abandoned_rows()
+        assert abandonment["recovered_at"] == moment
+
 
 @pytest.fixture
 def mailer() -> MemoryMailer:
