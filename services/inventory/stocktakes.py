@@ -150,11 +150,12 @@ class StocktakeService:
         viewer.require(Permission.MANAGE_INVENTORY)
         now = to_milliseconds(now or present())
         pieces = {one.variant_id: one.counted for one in found}
-        if await StocktakeCount.count_rows({"stocktake_id": stocktake_id}) + len(pieces) > MAX_COUNTS:
-            raise StocktakeTooLargeError
 
         async def work(session: Session) -> list[StocktakeCount]:
             stocktake = await _touch(stocktake_id, session)
+            known = await StocktakeCount.find_rows({"stocktake_id": stocktake_id}, {"variant_id": 1}, session=session)
+            if len({row["variant_id"] for row in known} | pieces.keys()) > MAX_COUNTS:
+                raise StocktakeTooLargeError
             items = await get_items(catalog, list(pieces), session=session)
             rows = await StockLevel.find_rows(
                 {"variant_id": {"$in": sorted(pieces)}},

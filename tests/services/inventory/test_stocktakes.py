@@ -17,6 +17,7 @@ from services.inventory.stocktakes import (
     StocktakeOpenError,
     StocktakeService,
     StocktakeStateError,
+    StocktakeTooLargeError,
 )
 from services.pagination import PageRequest
 from services.users.permissions import Viewer
@@ -148,6 +149,19 @@ class TestStocktake:
         with pytest.raises(StocktakeStateError):
             await StocktakeService.approve_stocktake(opened.id, viewer=viewer)
         assert await on_hand(mug) == 2
+
+    async def test_what_is_counted_again_takes_no_further_place(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("services.inventory.stocktakes.MAX_COUNTS", 2)
+        viewer = await keeper()
+        mug, cup, pot = await stock(a_variant(), 2), await stock(a_variant(), 2), await stock(a_variant(), 2)
+        opened = await opened_at(mug, viewer)
+        assert await count(opened, viewer, (mug, 1), (cup, 2)) == [-1, 0]
+
+        assert await count(opened, viewer, (mug, 2), (cup, 3)) == [0, 1]
+        with pytest.raises(StocktakeTooLargeError):
+            await count(opened, viewer, (pot, 2))
+        counts = await StocktakeService.list_counts(opened.id, viewer=viewer, page=PageRequest())
+        assert {one.variant_id: one.counted for one in counts.items} == {mug.variant_id: 2, cup.variant_id: 3}
 
     async def test_unknown_item_is_refused_and_nothing_of_it_counted(self) -> None:
         viewer = await keeper()
