@@ -112,7 +112,11 @@ class EventService:
         places = {checkpoints[consumer.name].sequence for consumer in ready}
         following = dict(zip(places, await asyncio.gather(*map(_rows_after, places)), strict=True))
         rounds = [_Round(consumer, checkpoints[consumer.name]) for consumer in ready]
-        await asyncio.gather(*(_hand_over(round, following[round.checkpoint.sequence], now) for round in rounds))
+        handed = (_hand_over(round, following[round.checkpoint.sequence], now) for round in rounds)
+        # All of them end before this does: one that was left at work would be handed the same events once more, beside itself.
+        failures = [failure for failure in await asyncio.gather(*handed, return_exceptions=True) if failure is not None]
+        if failures:
+            raise failures[0]
         moves = [UpdateOne(*_past(round.consumer, round.overlooked)) for round in rounds if round.overlooked is not None]
         if moves:
             await Checkpoint.collection().bulk_write(moves, ordered=False)

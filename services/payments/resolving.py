@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 
 
 async def resolve_each(items: Sequence[Item], resolve: Callable[[Item], Awaitable[bool]]) -> int:
-    """How many `resolve` took on. One that fails is logged, and tried again when it is due again; an outage ends it all."""
+    """How many `resolve` took on. One that fails is logged, and tried again when it is due again; an outage ends them all."""
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(item: Item) -> bool:
@@ -30,4 +30,10 @@ async def resolve_each(items: Sequence[Item], resolve: Callable[[Item], Awaitabl
                 log.exception("payment_not_resolved")
                 return False
 
-    return sum(await asyncio.gather(*(one(item) for item in items)))
+    tasks = [asyncio.create_task(one(item)) for item in items]
+    try:
+        return sum(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # nobody is at work any more when the lease is given back

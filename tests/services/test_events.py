@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pymongo.errors import AutoReconnect
 
 from models.base import now
 from models.blog.taxonomy import Tag
@@ -202,6 +203,29 @@ class TestPump:
 
         assert moved == 4  # two numbered, two passed by the good one
         assert (good.seen, bad.seen) == (["post:1", "post:2"], [])
+
+    async def test_failure_is_told_when_nobody_is_at_work_any_more(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A consumer that was left at work would be handed the same events once more, and would see old ones after new ones."""
+        await record("post:1")
+        bad, seen = Recorder(), list[str]()
+        bad.fail_on = {"post:1"}
+
+        async def slow(event: Event) -> None:
+            await asyncio.sleep(0.05)
+            seen.append(event.subject)
+
+        async def away(*_: object) -> bool:
+            raise AutoReconnect("the database is away")
+
+        monkeypatch.setattr("services.events._note_failure", away)
+        with pytest.raises(AutoReconnect):
+            await EventService.pump([consumer_of(bad, "bad"), consumer_of(slow, "slow")])
+
+        assert seen == ["post:1"]
+        places = {row["consumer"]: row["sequence"] for row in await Checkpoint.find_rows({})}
+        assert (places["bad"], places["slow"]) == (0, 1)
 
     async def test_what_concerns_nobody_costs_three_commands_however_many_consumers(
         self, database: Database, commands: CommandLog

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pymongo.errors import AutoReconnect
 
 from models.base import now
 from models.database import Session, in_transaction
@@ -30,6 +31,7 @@ from services.payments.port import (
     ReportLine,
 )
 from services.payments.refunds import RefundService
+from services.payments.resolving import resolve_each
 from services.payments.sandbox import SandboxGateway
 from services.settings import Settings
 from tests.factories.payments import RecordingListener, create_payment
@@ -49,6 +51,25 @@ class WatchedGateway(SandboxGateway):
         self.calls += 1
         self.calls_inside += in_transaction()
         return await super()._send(*arguments, **named)
+
+
+async def test_outage_leaves_nobody_at_work() -> None:
+    """Else they would go on beside the next worker, without a lease."""
+    ended: list[str] = []
+
+    async def resolve(item: str) -> bool:
+        if item == "first":
+            raise AutoReconnect("the database is away")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(item)
+        return True
+
+    with pytest.raises(AutoReconnect):
+        await resolve_each(["slow", "first"], resolve)
+
+    assert ended == ["slow"]
 
 
 @pytest.mark.usefixtures("database")
