@@ -10,7 +10,7 @@ from bson.errors import InvalidId
 
 from models.base import now as present
 from models.blog.comments import BanKind, CommentBan, CommentBanRead
-from models.database import DuplicateKeyError, Session, run_transaction
+from models.database import DuplicateKeyError, Session, after_commit, run_transaction
 from models.users import User
 from services.audit import AuditService
 from services.cache import Cache
@@ -99,7 +99,7 @@ class BanService:
             await run_transaction(work, hot=[key])
         except DuplicateKeyError as error:
             raise AlreadyBannedError(key) from error
-        _bans.invalidate()
+        after_commit(_bans.invalidate)
         return _read(ban)
 
     @staticmethod
@@ -122,7 +122,7 @@ class BanService:
             await AuditService.record(session, "comment_ban.deleted", subject=row["key"], actor_id=viewer.user_id)
 
         await run_transaction(work)
-        _bans.invalidate()
+        after_commit(_bans.invalidate)
 
     @staticmethod
     async def check_not_banned(

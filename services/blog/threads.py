@@ -38,8 +38,6 @@ THREAD_FIELDS: Final = dict.fromkeys(_THREAD, 1)
 MODERATION_FIELDS: Final = dict.fromkeys((*_READ, *_PRIVATE, "author_id"), 1)
 """What the moderators' read of a comment needs."""
 
-_WITHDRAWN = [status for status in CommentStatus if status is not CommentStatus.APPROVED]
-
 # An approved comment is shown, any other one only keeps its place above approved ones.
 _SHOWN: Final = {"$or": [{"status": CommentStatus.APPROVED}, {"descendants_count": {"$gt": 0}}]}
 

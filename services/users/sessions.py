@@ -5,11 +5,12 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from beanie import PydanticObjectId
 
 from models.base import now as present
-from models.database import Session, run_transaction
+from models.database import Session, after_commit, run_transaction
 from models.events import EventType
 from models.users import LoginSession, Role, SessionRead, User
 from services.cache import Cache
@@ -119,7 +120,7 @@ class SessionService:
         )
         if extended is None:
             raise SessionNotFoundError(session_id)
-        _known.invalidate([extended.token_hash])
+        SessionService.forget([extended.token_hash])
         return _read(extended, viewer)
 
     @staticmethod
@@ -179,9 +180,9 @@ class SessionService:
 
     @staticmethod
     def forget(token_hashes: Sequence[str]) -> None:
-        """Let this process feel an end at once."""
+        """Let this process feel an end at once, or as soon as the running transaction is committed."""
         if token_hashes:
-            _known.invalidate(token_hashes)
+            after_commit(partial(_known.invalidate, token_hashes))
 
     @staticmethod
     async def cleanup_expired(*, now: datetime | None = None) -> int:

@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 from models.base import now as present
+from models.database import Session, run_transaction
 from models.users import LoginSession
 from services.cache import clear_all_caches
 from services.users.permissions import Viewer
@@ -47,3 +48,19 @@ class TestFindViewer:
             row = await LoginSession.find_row({"token_hash": hash_token(token)})
             assert row is not None
             assert row["last_seen_at"] == seen
+
+
+class TestRevoke:
+    async def test_s8_within_a_longer_transaction_it_is_felt_with_the_commit(self, database: object) -> None:
+        """As under an Idempotency-Key: until then the session lives, and whoever shows its token has it remembered again."""
+        user = await create_user()
+        opened = await open_session(user)
+        viewer = Viewer(user.id, user.username, user.role, opened.session.id)
+
+        async def longer(session: Session) -> None:
+            await SessionService.revoke(opened.session.id, viewer=viewer)
+            assert await SessionService.find_viewer(opened.token) == viewer
+
+        await run_transaction(longer)
+
+        assert await SessionService.find_viewer(opened.token) is None
