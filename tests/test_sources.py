@@ -200,7 +200,7 @@ class TestItems:
     def test_each_is_shown_by_a_test_or_says_why_not(self) -> None:
         for item, _, test in rows_of("Items"):
             path, _, name = test.partition("::")
-            assert test.startswith("later: ") or name in set(names_in(path)), (item, test)
+            assert name in set(names_in(path)), (item, test)
 
 
 class TestIndexes:
