@@ -4,7 +4,7 @@ from models.analytics.dashboards import SavedDashboard
 from models.analytics.events import VisitEvent, VisitorSalt
 from models.analytics.ledger import LedgerMark, StockDay, VariantMonth, VariantSold
 from models.analytics.purchases import CustomerDay, CustomerSale, CustomerTotals, CustomerValue, SegmentSnapshot
-from models.analytics.rollups import FactMark, MonthRollup, Rollup, RollupGeneration
+from models.analytics.rollups import FactMark, HourRollup, MonthRollup, Rollup, RollupGeneration
 from models.audit import AuditEntry
 from models.base import AgoraDocument
 from models.blog.comments import Comment, CommentBan
@@ -71,6 +71,7 @@ DOCUMENTS: list[type[AgoraDocument]] = [
     FraudReview,
     FraudRule,
     GatewayEvent,
+    HourRollup,
     IdempotentAnswer,
     ImportFailure,
     ImportRun,

@@ -46,6 +46,7 @@ class EventType(StrEnum):
     STOCK_NOTICE_REQUESTED = "stock_notice.requested"  # subject product:<id>; payload: variant_id
     STOCK_NOTICE_DUE = "stock_notice.due"  # subject product:<id>; payload: variant_id, user_id: that person is to be mailed
     CART_ABANDONED = "cart.abandoned"
+    CART_REMINDED = "cart.reminded"  # payload: abandonment_id, as of the other two
     CART_RECOVERED = "cart.recovered"
     PROMOTION_CHANGED = "promotion.changed"  # also coupons, tax and shipping tables
     ORDER_PLACED = "order.placed"

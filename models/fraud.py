@@ -61,6 +61,7 @@ class FraudRule(AgoraDocument):
     action: FraudAction
     enabled: bool = True
     priority: int = 100
+    revision: int = 1
 
     class Settings:
         name = "fraud_rules"
@@ -96,9 +97,6 @@ class FraudReview(AgoraDocument):
             IndexModel([("payment_id", ASCENDING)], name="payment_unique", unique=True),
             # The queue, newest first.
             IndexModel([("state", ASCENDING), ("_id", DESCENDING)], name="state_newest"),
-            # Reports: what was held back, and what was decided, within a time.
-            IndexModel([("created_at", ASCENDING)], name="created"),
-            IndexModel([("decided_at", ASCENDING)], name="decided"),
         ]
 
 
@@ -123,6 +121,7 @@ class FraudRuleRead(BaseModel):
     action: FraudAction
     enabled: bool
     priority: int = Field(description="The lowest is asked first; the first rule that fits decides", examples=[100])
+    revision: int = Field(description="Send it as If-Match to change the rule as it was read", examples=[1])
 
 
 class FraudReviewRead(BaseModel):

@@ -62,6 +62,10 @@ class Payment(AgoraDocument):
     checks_count: int = 0
     declined_at: UtcDatetime | None = None  # by the gateway, for the fraud rules
     settled_at: UtcDatetime | None = None
+    # What a later word overtook, for reports: a payment that failed, or was let go, may be captured all the same
+    failed_at: UtcDatetime | None = None
+    failed_code: str | None = None
+    voided_at: UtcDatetime | None = None
 
     class Settings:
         name = "payments"
@@ -80,9 +84,6 @@ class Payment(AgoraDocument):
             IndexModel([("client_address", ASCENDING), ("asked_at", ASCENDING)], name="address_asked"),
             # Reconciliation with a gateway's own report of a time.
             IndexModel([("gateway", ASCENDING), ("asked_at", ASCENDING)], name="gateway_asked"),
-            # Reports: what was begun, and what came to its end, within a time.
-            IndexModel([("created_at", ASCENDING)], name="created"),
-            IndexModel([("settled_at", ASCENDING)], name="settled"),
         ]
 
 
@@ -166,8 +167,6 @@ class Refund(AgoraDocument):
             IndexModel([("state", ASCENDING), ("check_at", ASCENDING)], name="state_check"),
             # Reconciliation with a gateway's own report of a time.
             IndexModel([("gateway", ASCENDING), ("asked_at", ASCENDING)], name="gateway_asked"),
-            # Reports: what was given back within a time.
-            IndexModel([("settled_at", ASCENDING)], name="settled"),
         ]
 
 

@@ -29,7 +29,7 @@ from models.base import now
 from models.ecommerce.orders import Order
 from models.users import Role, User
 from scripts.bench import Program, open_session, started
-from scripts.benchmark.history import add_visits_and_carts, grow_to
+from scripts.benchmark.history import add_reviews, add_visits_and_carts, grow_to
 from scripts.benchmark.load import Line, get
 from scripts.database.connection import Launch, connected, embedded_settings
 from scripts.database.embedded import EmbeddedServer
@@ -50,7 +50,6 @@ DATABASE_MIB = 600
 _PLACES = {"report": "products", "segment": "champions", "format": "csv"}
 
 ELSEWHERE = "Europe/Berlin"  # a zone whose midnights cut the days of UTC
-_ALSO_ELSEWHERE = ("products", "revenue", "sales")
 
 Row = dict[str, Any]
 
@@ -117,7 +116,9 @@ class Endpoint:
 
 
 def endpoints(settings: Settings) -> tuple[list[Endpoint], list[str]]:
-    """Every GET under /analytics and every part of the dashboard; and the names of those nobody knows how to ask."""
+    """Every GET under /analytics and every part of the dashboard, what has days also in another zone; and the names of those that
+    nobody knows how to ask.
+    """
     document = create_app(settings).openapi()
     found, unknown = [], []
     for path, operations in sorted(document["paths"].items()):
@@ -131,9 +132,12 @@ def endpoints(settings: Settings) -> tuple[list[Endpoint], list[str]]:
         names = {one["name"] for one in parameters if one["in"] == "query"}
         name, filled = path.removeprefix("/api/v1/analytics/"), path.format(**_PLACES)
         found.append(Endpoint(name, _api_query(filled, names)))
-        if name in _ALSO_ELSEWHERE:
+        if "timezone" in names:
             found.append(Endpoint(f"{name}, {ELSEWHERE}", _api_query(filled, names, timezone=ELSEWHERE)))
-    return found + [Endpoint(view.part_path, _page_query(view.part_path)) for view in VIEWS], unknown
+    for view in VIEWS:
+        found.append(Endpoint(view.part_path, _page_query(view.part_path)))
+        found.append(Endpoint(f"{view.part_path}, {ELSEWHERE}", _page_query(view.part_path, zone=ELSEWHERE)))
+    return found, unknown
 
 
 def _api_query(path: str, names: set[str], **fixed: str) -> Callable[[int], str]:
@@ -145,11 +149,11 @@ def _api_query(path: str, names: set[str], **fixed: str) -> Callable[[int], str]
     return query
 
 
-def _page_query(path: str) -> Callable[[int], str]:
+def _page_query(path: str, *, zone: str = "UTC") -> Callable[[int], str]:
     def query(number: int) -> str:
         start, end = _days(number)
         last = (datetime.fromisoformat(end) - timedelta(days=1)).date().isoformat()
-        return f"{path}?{urlencode({'range': 'custom', 'from': start, 'to': last, 'zone': 'UTC', 'compare': 'previous'})}"
+        return f"{path}?{urlencode({'range': 'custom', 'from': start, 'to': last, 'zone': zone, 'compare': 'previous'})}"
 
     return query
 
@@ -329,6 +333,7 @@ async def fill(shop: Shop) -> None:
         await seed(scale=1, settings=shop.settings, progress=False)
         shop.orders = await grow_to(shop.orders)
         await add_visits_and_carts(shop.orders, shop.settings)
+        await add_reviews()
         console.print(f"{shop.orders:,} orders stored in {time.perf_counter() - began:.0f} s")
         assert shop.server.process is not None
         cpu = _cpu_seconds(shop.server.process.pid) + time.process_time()

@@ -33,7 +33,7 @@ from scripts.database.embedded import LaunchError
 from scripts.samples.publication import DEMO_ACCOUNTS, make_unit
 from scripts.samples.unit import Unit, sample_id
 from services.analytics.purchases.purchases import PurchaseService
-from services.analytics.rollups.rebuilding import facts_of_books, grouped
+from services.analytics.rollups.rebuilding import facts_of_books
 from services.analytics.rollups.rollups import RollupService
 from services.analytics.stock.ledger import LedgerService
 from services.cache import clear_all_caches
@@ -164,9 +164,9 @@ async def count_samples(unit: Unit) -> None:
     }
     facts = facts_of_books(
         [order.row() for order in unit.documents.get(Order, ())],
-        payments=grouped(rows[Payment], "subject"),
-        refunds=grouped(rows[Refund], "subject"),
-        returns=grouped(rows[ReturnRequest], "order_id"),
+        payments=rows[Payment],
+        refunds=rows[Refund],
+        returns=rows[ReturnRequest],
     )
     for at in range(0, len(facts), BATCH):
         await RollupService.apply(facts[at : at + BATCH])

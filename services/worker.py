@@ -15,6 +15,7 @@ from services.analytics.dashboards import DASHBOARD_ERASURE
 from services.analytics.purchases.purchases import PURCHASE_CONSUMER
 from services.analytics.reports.segments import SegmentService
 from services.analytics.rollups.consumer import ROLLUP_CONSUMER
+from services.analytics.rollups.rollups import RollupService
 from services.analytics.stock.ledger import LedgerService
 from services.analytics.visits.traffic import TrafficService
 from services.blog.anonymity import ANONYMITY_CONSUMER
@@ -54,6 +55,7 @@ def make_jobs(settings: Settings) -> list[RecurringJob]:
         RecurringJob("purge_trashed_posts", timedelta(days=1), _purge_trashed_posts),
         RecurringJob("roll_up_visits", timedelta(seconds=5), _roll_up_visits),
         RecurringJob("take_segment_snapshots", timedelta(hours=1), _take_segment_snapshots),
+        RecurringJob("renew_rollups", timedelta(hours=1), _renew_rollups),
         RecurringJob("follow_stock_ledger", timedelta(minutes=5), _follow_stock_ledger),
         RecurringJob("forget_visits", timedelta(days=1), partial(_forget_visits, settings)),
         RecurringJob("replay_dead_letters", timedelta(seconds=5), partial(_replay_dead_letters, make_consumers(settings))),
@@ -100,6 +102,10 @@ async def _roll_up_visits() -> str:
 
 async def _take_segment_snapshots() -> str:
     return f"segments of customers in {await SegmentService.take_snapshots()} currencies"
+
+
+async def _renew_rollups() -> str:
+    return f"{await RollupService.renew()} facts of an older version counted anew"
 
 
 async def _follow_stock_ledger() -> str:

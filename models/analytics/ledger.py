@@ -10,6 +10,7 @@ from models.base import AgoraDocument, UtcDatetime
 from models.money import Currency
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+VERSION = 1  # of how the rows look: those of an older one are not read, and the worker sums anew
 
 
 class LedgerMark(AgoraDocument):
@@ -17,6 +18,7 @@ class LedgerMark(AgoraDocument):
 
     ledger: str  # `stock`
     generation: int = 1
+    version: int = 0
     until: UtcDatetime = BEGINNING
 
     class Settings:
@@ -43,16 +45,17 @@ class StockDay(AgoraDocument):
 
 
 class VariantMonth(AgoraDocument):
-    """How many pieces of a variant were sold in one UTC month, by the quarter-hours in which any were."""
+    """How many pieces of a variant were sold in one UTC month, its thirds and days, and the quarter-hours in which any were."""
 
     generation: int
     variant_id: PydanticObjectId
     currency: Currency
     month: UtcDatetime  # midnight of its first day
-    pieces: int = 0  # of the whole month, signed as in the ledger
-    sold: dict[str, int] = Field(
-        default_factory=dict
-    )  # by number of the quarter-hour in the month, from "0"; signed as in the ledger
+    # Pieces are signed as in the ledger
+    pieces: int = 0  # of the whole month
+    thirds: dict[str, int] = Field(default_factory=dict)  # "1" to "3", as of rollups
+    days: dict[str, int] = Field(default_factory=dict)  # by number of the day, "1" to "31"
+    sold: dict[str, int] = Field(default_factory=dict)  # by number of the quarter-hour in the month, from "0"
 
     class Settings:
         name = "stock_variant_months"

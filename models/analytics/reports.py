@@ -195,7 +195,7 @@ class FunnelReport(Frozen):
 
 
 class CartReport(Frozen):
-    """Carts that were left alone, and what became of them, in all currencies."""
+    """Carts that were left alone, and what became of them, in one currency."""
 
     window: ReportWindow
     current: AbandonmentReport

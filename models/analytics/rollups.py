@@ -1,5 +1,5 @@
-"""Rollups: sums per UTC day and quarter-hour, and per month and day, that reports read instead of the orders; and what has been
-counted in them.
+"""Rollups: sums per UTC day and quarter-hour, per month and day, and of the shop per month and hour of its days, which reports
+read instead of the orders; and what has been counted in them.
 
 A quarter-hour is what every time zone's offset is a multiple of, so that the days of any zone can be told from them.
 """
@@ -14,6 +14,9 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from models.base import AgoraDocument, UtcDatetime
 
+VERSION = 1
+"""Of what is counted and of how its rows look. Another one makes the worker make all rollups of money anew."""
+
 PERMANENT = 0
 """The generation of what has no currency: visits and what people read. Their raw rows are deleted after a time, so no rebuild
 could make these sums again, and none touches them."""
@@ -27,7 +30,10 @@ class Dimension(StrEnum):
     CATEGORY = "category"  # of products (its id, empty for what was in none)
     COUPON = "coupon"  # (its id)
     SOURCE = "source"  # where an order or a visit came from (its name)
-    METHOD = "method"  # of payment (its name)
+    PAYMENT = "payment"  # how it is paid (method and gateway, `card/stripe`)
+    FAILURE = "failure"  # of payments (the gateway's code, `blocked` or `rejected`)
+    RULE = "rule"  # of the fraud rules (its name)
+    CART = "cart"  # left alone (empty); by when it was found so, whatever became of it since
     POST = "post"  # (its id)
     AUTHOR = "author"  # (the user's id)
     TRAFFIC = "traffic"  # visits (empty)
@@ -38,6 +44,7 @@ class Dimension(StrEnum):
 _SALES = ("orders", "units", "gross", "discount", "tax", "shipping", "total", "refunds", "refunded_count", "cancelled")
 _LINES = ("orders", "units", "gross", "discount", "tax", "total", "returned_units")
 _READ = ("views", "likes", "comments")
+_TRIED = ("attempts", "captured_count", "captured", "failed", "voided")
 
 METRICS: dict[Dimension, tuple[str, ...]] = {
     Dimension.TOTAL: _SALES,
@@ -45,7 +52,10 @@ METRICS: dict[Dimension, tuple[str, ...]] = {
     Dimension.CATEGORY: _LINES,
     Dimension.COUPON: ("orders", "discount", "total"),
     Dimension.SOURCE: (*_SALES, "visits"),
-    Dimension.METHOD: ("attempts", "captured_count", "captured", "failed", "refunds"),
+    Dimension.PAYMENT: (*_TRIED, "refunded_count", "refunds", "failed_refunds"),
+    Dimension.FAILURE: ("failed", "amount"),
+    Dimension.RULE: ("reviewed_count", "reviewed", "released_count", "released", "rejected_count", "rejected"),
+    Dimension.CART: ("abandoned", "reminded", "recovered", "value", "recovered_value"),
     Dimension.POST: _READ,
     Dimension.AUTHOR: _READ,
     Dimension.TRAFFIC: ("page_views", "product_views", "post_views", "searches", "cart_adds", "checkouts", "visitors"),
@@ -53,6 +63,9 @@ METRICS: dict[Dimension, tuple[str, ...]] = {
     Dimension.SEARCH: ("searches", "visitors"),
 }
 """What is summed of each dimension. Money is in minor units of the row's currency."""
+
+HOURLY = frozenset({Dimension.TOTAL})
+"""What is told over time, day by day: also kept by the hours of the days of a month. In the rollups of money alone."""
 
 
 def rollup_id(generation: int, dimension: Dimension, key: str, currency: str, day: datetime) -> PydanticObjectId:
@@ -63,6 +76,11 @@ def rollup_id(generation: int, dimension: Dimension, key: str, currency: str, da
 def month_id(generation: int, dimension: Dimension, key: str, currency: str, month: datetime) -> PydanticObjectId:
     """As `rollup_id`, of the month that begins with this midnight."""
     return _derived_id(f"{generation}\n{dimension}\n{currency}\n{month:%Y-%m}\n{key}")
+
+
+def hour_id(generation: int, dimension: Dimension, key: str, currency: str, month: datetime, hour: int) -> PydanticObjectId:
+    """As `month_id`, of an hour of its days."""
+    return _derived_id(f"{generation}\n{dimension}\n{currency}\n{month:%Y-%m} {hour}\n{key}")
 
 
 def mark_id(generation: int, key: str) -> PydanticObjectId:
@@ -123,6 +141,28 @@ class MonthRollup(AgoraDocument):
         ]
 
 
+class HourRollup(AgoraDocument):
+    """The same sums of one hour of the days of a UTC month: a few rows tell what lies between the midnights of UTC and of a zone.
+
+    Its id is `hour_id`.
+    """
+
+    generation: int
+    dimension: Dimension
+    key: str = ""
+    currency: str = ""
+    month: UtcDatetime  # the midnight it begins with
+    hour: int  # 0 to 23
+    days: dict[str, dict[str, int]] = Field(default_factory=dict)  # by metric, then by number of the day, "1" to "31"
+
+    class Settings:
+        name = "analytics_hours"
+        indexes = [
+            # What a rebuild deletes; all else reads by ids.
+            IndexModel([("generation", ASCENDING)], name="generation"),
+        ]
+
+
 def third_of(day: int) -> int:
     """Of a month: up to the 10th, up to the 20th, the rest."""
     return 1 if day <= 10 else 2 if day <= 20 else 3
@@ -154,6 +194,7 @@ class RollupGeneration(AgoraDocument):
 
     number: int
     state: GenerationState
+    version: int = 0
     facts: int = 0  # how many the rebuild put there
     ready_at: UtcDatetime | None = None
 

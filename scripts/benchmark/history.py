@@ -17,6 +17,7 @@ from models.ecommerce.carts import CartAbandonment
 from models.ecommerce.customers import Customer
 from models.ecommerce.orders import Order
 from models.ecommerce.returns import ReturnRequest
+from models.fraud import FraudReview, FraudReviewState
 from models.inventory.stock import StockMovement
 from models.money import Money
 from models.payments import Payment, Refund
@@ -128,11 +129,32 @@ async def add_visits_and_carts(orders: int, settings: Settings) -> None:
             cart_id=PydanticObjectId(),
             value=Money(amount=dice.randint(500, 50_000), currency=settings.currency),
             pieces=1,
-            abandoned_at=today - timedelta(minutes=dice.randrange(SPAN_DAYS * 1440)),
+            abandoned_at=abandoned_at,
+            recovered_at=abandoned_at + timedelta(hours=3) if dice.random() < 0.2 else None,
         ).row()
-        for _ in range(orders // 10)
+        for abandoned_at in (today - timedelta(minutes=dice.randrange(SPAN_DAYS * 1440)) for _ in range(orders // 10))
     ]
     await _insert(CartAbandonment, carts)
+
+
+async def add_reviews() -> None:
+    """Of every twentieth payment, by one of four fraud rules, and decided an hour later."""
+    dice = Random(3)
+    payments = await Payment.find_rows({}, {"subject": 1, "amount": 1, "method": 1, "created_at": 1})
+    reviews = [
+        FraudReview(
+            payment_id=payment["_id"],
+            subject=payment["subject"],
+            rule=f"rule {dice.randrange(4)}",
+            amount=Money(**payment["amount"]),
+            method=payment["method"],
+            state=FraudReviewState.REJECTED if dice.random() < 0.1 else FraudReviewState.APPROVED,
+            created_at=payment["created_at"],
+            decided_at=payment["created_at"] + timedelta(hours=1),
+        ).row()
+        for payment in dice.sample(payments, len(payments) // 20)
+    ]
+    await _insert(FraudReview, reviews)
 
 
 def _new_id(moment: datetime) -> PydanticObjectId:

@@ -13,6 +13,7 @@ MAX_HOURLY_DAYS = 14
 FIRST_DAY = date(1980, 1, 1)  # before, there were zones whose offset was no multiple of a quarter-hour
 LAST_DAY = date(9990, 1, 1)
 QUARTER = timedelta(minutes=15)
+QUARTERS = 96  # of a day of UTC
 _DAY = timedelta(days=1)
 
 

@@ -1,6 +1,7 @@
 """Carts that were left alone: found, their owners reminded, and counted when they come back to buy."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from beanie import PydanticObjectId
@@ -140,9 +141,15 @@ def cart_reminder_consumer(settings: Settings, mailer: Mailer) -> Consumer:
         message = await _reminder(abandonment_id, settings)
         if message is not None:
             await mailer.send(message)
-            await CartAbandonment.change({"_id": abandonment_id}, {"$set": {"reminded_at": present()}})
+            await run_transaction(partial(_note_reminder, event))
 
     return Consumer("cart_reminders", {EventType.CART_ABANDONED}, handle)
+
+
+async def _note_reminder(event: Event, session: Session) -> None:
+    query = {"_id": PydanticObjectId(event.payload["abandonment_id"])}
+    await CartAbandonment.change_row(query, {"$set": {"reminded_at": present()}}, session=session)
+    await EventService.record(session, EventType.CART_REMINDED, event.subject, payload=event.payload)
 
 
 async def _reminder(abandonment_id: PydanticObjectId, settings: Settings) -> Message | None:

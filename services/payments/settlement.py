@@ -119,7 +119,7 @@ async def settle_payment(
         current = await load_payment(payment.id, session=session)
         if current.state not in SETTLES_FROM[state] or current.asked_at is None:
             return Settled(current, has_moved=False)
-        facts = {**_facts(payment, spoken, state, now), "updated_at": present()}
+        facts = {**_facts(payment, spoken, state, now), **_overtaken(current), "updated_at": present()}
         as_read = {"_id": payment.id, "state": current.state}
         overtaken = start_again("the payment was moved meanwhile")
         await Payment.change_later(as_read, {"$set": facts}, session=session, unmet=overtaken)
@@ -241,6 +241,17 @@ def _facts(payment: Payment, spoken: Exchange, state: PaymentState, now: datetim
         captured = result.captured or payment.amount.amount
         facts |= {"captured": captured, "refundable": captured}
     return facts
+
+
+def _overtaken(payment: Payment) -> Mapping[str, Any]:
+    """What the present state tells, before another one takes its place: that it happened counts in reports all the same."""
+    match payment.state:
+        case PaymentState.FAILED:
+            return {"failed_at": payment.settled_at, "failed_code": payment.failure_code}
+        case PaymentState.VOIDED:
+            return {"voided_at": payment.settled_at}
+        case _:
+            return {}
 
 
 async def _note_open_outcome(payment: Payment, spoken: Exchange, session: Session) -> Payment:

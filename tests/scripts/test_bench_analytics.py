@@ -9,7 +9,7 @@ from models.database import Database
 from models.ecommerce.customers import Customer
 from models.ecommerce.orders import Order
 from scripts.bench_analytics import endpoints
-from scripts.benchmark.history import add_visits_and_carts, grow_to
+from scripts.benchmark.history import add_reviews, add_visits_and_carts, grow_to
 from scripts.seed import seed
 from services.analytics.periods import Period
 from services.analytics.rollups.rollups import RollupService
@@ -20,9 +20,9 @@ from tests.smallshop import tiny_samples
 def test_asks_every_report_that_the_application_has(settings: Settings) -> None:
     asked, unknown = endpoints(settings)
 
-    assert {"sales", "revenue", "products", "customers", "{report}/export", "/dashboard/parts/overview"} <= {
-        one.name for one in asked
-    }
+    page = "/dashboard/parts/overview"
+    told = {"sales", "revenue", "products", "customers", "{report}/export", page, f"{page}, Europe/Berlin"}
+    assert told <= {one.name for one in asked}
     assert len({one.query(0) for one in asked}) == len({one.query(1) for one in asked}) == len(asked)
     assert unknown == ["/api/v1/analytics/dashboards/{dashboard_id}"]
 
@@ -34,6 +34,7 @@ async def test_a_grown_history_is_one_that_rollups_agree_with(database: Database
 
     assert await grow_to(first + 30) == await Order.count_rows({}) == first + 30
     await add_visits_and_carts(first, settings)
+    await add_reviews()
     await RollupService.rebuild(pause=timedelta(0))
 
     assert [row async for row in RollupService.drift()] == []

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from models.analytics.purchases import CustomerDay, CustomerSale, CustomerTotals, CustomerValue
-from models.analytics.rollups import FactMark, MonthRollup, Rollup, RollupGeneration
+from models.analytics.rollups import FactMark, HourRollup, MonthRollup, Rollup, RollupGeneration
 from models.audit import AuditEntry
 from models.base import AgoraDocument
 from models.blog.comments import Comment
@@ -48,7 +48,7 @@ ANCHOR = datetime(2026, 11, 1, 12, tzinfo=UTC)
 WRITTEN = [User, Category, Tag, PostSlug, PostRevision, Post, PostViews, Comment, Like, Follow]
 SOLD = [Product, Order, OrderStatusHistory, Payment, Refund, StockMovement, LoyaltyEntry, ReturnRequest, Review]
 # What follows from the samples.
-COUNTED = (Rollup, MonthRollup, FactMark, RollupGeneration, CustomerSale, CustomerValue, CustomerDay, CustomerTotals)
+COUNTED = (Rollup, MonthRollup, HourRollup, FactMark, RollupGeneration, CustomerSale, CustomerValue, CustomerDay, CustomerTotals)
 
 
 async def everything() -> dict[str, list[dict[str, Any]]]:
@@ -319,7 +319,7 @@ def _without_hashes(rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[dic
     for entry in rows["AuditEntry"]:
         entry.pop("created_at")
         entry.pop("updated_at")
-    for row in (*rows["Rollup"], *rows["MonthRollup"], *rows["FactMark"]):
+    for row in (*rows["Rollup"], *rows["MonthRollup"], *rows["HourRollup"], *rows["FactMark"]):
         row.pop("created_at")
         row.pop("updated_at")
     for kept in (CustomerSale, CustomerValue, CustomerDay, CustomerTotals):  # each run gives them ids of its own

@@ -15,7 +15,6 @@ from services.analytics.reports.content import NoHoursError
 from services.analytics.reports.customers import TooManyCohortsError
 from services.analytics.reports.sales import TopBy
 from services.analytics.scopes import UnknownTimeZoneError
-from services.ecommerce.abandonment import ReportWindowError
 from services.heavy import OverloadedError
 
 router = make_router("/analytics", "Analytics: export")
@@ -61,7 +60,6 @@ class FileResponse(StreamingResponse):
             ReportNotFoundError,
             InvalidPeriodError,
             UnknownTimeZoneError,
-            ReportWindowError,
             NoHoursError,
             TooManyCohortsError,
             OverloadedError,

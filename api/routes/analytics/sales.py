@@ -19,7 +19,6 @@ from models.analytics.reports import (
 )
 from services.analytics.reports.funnel import FunnelService
 from services.analytics.reports.sales import MAX_ROWS, SalesReportService, TopBy
-from services.ecommerce.abandonment import ReportWindowError
 
 router = make_router("/analytics", "Analytics: sales")
 
@@ -92,7 +91,7 @@ async def get_funnel(request: Request, viewer: Analyst, scope: ReportPeriod) -> 
     return await answer_report(request, scope, make=lambda: FunnelService.get_funnel(scope, viewer=viewer))
 
 
-@router.get("/carts", response_model=CartReport, responses=reports(ReportWindowError))
+@router.get("/carts", response_model=CartReport, responses=reports())
 async def get_cart_report(request: Request, viewer: Analyst, scope: ReportPeriod) -> Response:
     """Carts that were left alone, and how many of them were bought after all. A year at most."""
     return await answer_report(request, scope, make=lambda: FunnelService.get_cart_report(scope, viewer=viewer))

@@ -74,7 +74,7 @@ async def funnel_table(scope: ReportScope, *, viewer: Viewer) -> Table:
 
 
 async def cart_table(scope: ReportScope, *, viewer: Viewer) -> Table:
-    """A row per period. Counts are of all currencies, values of the report's."""
+    """A row per period."""
     report = await FunnelService.get_cart_report(scope, viewer=viewer)
     head = [
         "period",

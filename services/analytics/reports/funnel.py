@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from models.analytics.reports import CartReport, FunnelReport, FunnelStage
+from models.analytics.reports import CartReport, FunnelReport, FunnelStage, ReportWindow
 from models.analytics.rollups import Dimension
-from services.analytics.reports.figures import rate, window_of, window_or_none
+from models.ecommerce.cart_reads import AbandonmentReport
+from models.money import Money
+from services.analytics.reports.figures import Totals, rate, window_of, window_or_none
 from services.analytics.rollups.rollups import RollupService, Sums
 from services.analytics.scopes import ReportScope
-from services.ecommerce.abandonment import AbandonmentService
-from services.heavy import heavy_work
 from services.users.permissions import Permission, Viewer
 
 STAGES = ("view", "cart", "checkout", "paid")
@@ -30,15 +30,16 @@ class FunnelService:
 
     @staticmethod
     async def get_cart_report(scope: ReportScope, *, viewer: Viewer) -> CartReport:
-        """Carts left alone in the period, a year at most. Raises PermissionDeniedError, ReportWindowError, OverloadedError."""
+        """What became of the carts found alone in the period, of those in the report's currency. Raises PermissionDeniedError."""
         viewer.require(Permission.VIEW_REPORTS)
-        windows = [window_of(scope.period)] + ([window_of(scope.previous)] if scope.previous else [])
-        async with heavy_work():
-            found = [
-                await AbandonmentService.report(viewer=viewer, starts_at=window.starts_at, ends_at=window.ends_at)
-                for window in windows
-            ]
-        return CartReport(window=windows[0], current=found[0], previous=found[1] if len(found) > 1 else None)
+        earlier, currency = scope.previous, scope.currency
+        sums = await RollupService.sums(Dimension.CART, currency=currency, bounds=scope.bounds)
+        window = window_of(scope.period)
+        return CartReport(
+            window=window,
+            current=_carts(window, sums[-1], currency),
+            previous=None if earlier is None else _carts(window_of(earlier), sums[0], currency),
+        )
 
 
 def _stages(found: Mapping[str, Sums]) -> list[FunnelStage]:
@@ -52,3 +53,17 @@ def _stages(found: Mapping[str, Sums]) -> list[FunnelStage]:
         )
         for at, (stage, count) in enumerate(zip(STAGES, counts, strict=True))
     ]
+
+
+def _carts(window: ReportWindow, sums: Totals, currency: str) -> AbandonmentReport:
+    abandoned, recovered = sums["abandoned"], sums["recovered"]
+    return AbandonmentReport(
+        starts_at=window.starts_at,
+        ends_at=window.ends_at,
+        abandoned_count=abandoned,
+        reminded_count=sums["reminded"],
+        recovered_count=recovered,
+        recovery_rate=rate(recovered, abandoned) or 0,
+        abandoned_value=[Money(amount=sums["value"], currency=currency)] if abandoned else [],
+        recovered_value=[Money(amount=sums["recovered_value"], currency=currency)] if recovered else [],
+    )

@@ -1,11 +1,11 @@
-"""How payments went and what fraud rules did: from payments, refunds and reviews themselves, by when it happened.
+"""How payments went and what fraud rules did: from rollups, by when it happened, and what is open now.
 
-An attempt counts when begun, an outcome when it came, a refund when it succeeded: what comes later moves its own time alone.
-Payments that came with an import were never tried here and count nowhere.
+An attempt counts when it was begun, once anybody answered: a gateway, a fraud rule, a person. An outcome counts when it came, a
+refund when it succeeded: what comes later moves its own time alone. So a payment that failed, or was let go, and was captured all
+the same is both. Payments that came with an import were never tried here and count nowhere.
 """
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from models.analytics.payments import (
@@ -18,20 +18,21 @@ from models.analytics.payments import (
     PaymentReport,
     RuleFraud,
 )
+from models.analytics.rollups import Dimension
 from models.fraud import FraudReview, FraudReviewState
 from models.money import Money
 from models.payments import Payment, PaymentState, Refund, RefundState
-from services.analytics.periods import Period
-from services.analytics.reports.figures import rate, window_of, window_or_none
+from services.analytics.reports.figures import Totals, rate, window_of, window_or_none
+from services.analytics.rollups.counting import add_up
+from services.analytics.rollups.rollups import RollupService, Sums
 from services.analytics.scopes import ReportScope
-from services.heavy import heavy_work
-from services.payments.offline import IMPORTED
+from services.heavy import rollup_reads
 from services.users.permissions import Permission, Viewer
 
 Row = dict[str, Any]
 
 BLOCKED = "blocked"  # the failure code of what a rule refused
-_TRIED_HERE: Row = {"gateway": {"$ne": IMPORTED}}  # what came with an import was tried, and settled, elsewhere
+_TRIED = ("attempts", "captured_count", "failed", "voided")
 
 
 class PaymentReportService:
@@ -39,119 +40,69 @@ class PaymentReportService:
     async def get_payments(scope: ReportScope, *, viewer: Viewer) -> PaymentReport:
         """Attempts, outcomes and refunds of the period by method, gateway and reason, all zero when there were none.
 
-        Five commands, seven with a comparison; the cost grows with the payments of the period. Raises PermissionDeniedError and
-        OverloadedError.
+        Six commands, eight where days of UTC are cut; a comparison costs none. Raises PermissionDeniedError and OverloadedError.
         """
         viewer.require(Permission.VIEW_REPORTS)
         currency, earlier = scope.currency, scope.previous
-        bounds = scope.period.bounds
-        async with heavy_work():
-            begun, settled = await _payments(scope.period, currency)
-            refunds = await Refund.aggregate_rows(refunds_pipeline(currency, *bounds))
+        async with rollup_reads():
+            found = await RollupService.by_key_within(Dimension.PAYMENT, currency=currency, bounds=scope.bounds)
+            failures = await RollupService.by_key(Dimension.FAILURE, currency=currency, period=scope.period)
             open_payments = await Payment.aggregate_rows(open_pipeline(currency, PaymentState.PROCESSING))
             open_refunds = await Refund.aggregate_rows(open_pipeline(currency, RefundState.PENDING))
-            before = None if earlier is None else await _payments(earlier, currency)
-        done = [row for row in refunds if row["_id"]["state"] == RefundState.SUCCEEDED]
+        sums = _together(found[-1].values())
+        methods = _grouped(found[-1], lambda method, gateway: method)
+        gateways = _grouped(found[-1], lambda method, gateway: gateway)
         return PaymentReport(
             window=window_of(scope.period),
             currency=currency,
-            figures=PaymentFigures(**_figures(currency, begun, settled)),
-            refunds_count=_sum(done, "count"),
-            refunds=Money(amount=_sum(done, "amount"), currency=currency),
-            failed_refunds_count=_sum((row for row in refunds if row["_id"]["state"] == RefundState.FAILED), "count"),
-            failures=_failures(settled),
+            figures=PaymentFigures(**_figures(currency, sums)),
+            **_refunds(currency, sums),
+            failed_refunds_count=sums.get("failed_refunds", 0),
+            failures=[
+                FailureCount(code=code, count=own["failed"])
+                for code, own in sorted(failures.items(), key=lambda one: (-one[1]["failed"], one[0]))
+            ],
             methods=[
-                MethodPayments(method=method, **_figures(currency, *_of("method", method, begun, settled)))
-                for method in _names("method", begun, settled)
+                MethodPayments(method=method, **_figures(currency, own))
+                for method, own in sorted(methods.items())
+                if _is_told(own, _TRIED)
             ],
             gateways=[
-                GatewayPayments(
-                    gateway=gateway,
-                    refunds_count=_sum(own, "count"),
-                    refunds=Money(amount=_sum(own, "amount"), currency=currency),
-                    **_figures(currency, *_of("gateway", gateway, begun, settled)),
-                )
-                for gateway in _names("gateway", begun, settled, done)
-                for own in _of("gateway", gateway, done)
+                GatewayPayments(gateway=gateway, **_refunds(currency, own), **_figures(currency, own))
+                for gateway, own in sorted(gateways.items())
+                if _is_told(own, (*_TRIED, "refunded_count"))
             ],
             open_payments_count=_sum(open_payments, "count"),
             open_refunds_count=_sum(open_refunds, "count"),
             previous_window=window_or_none(earlier),
-            previous=None if before is None else PaymentFigures(**_figures(currency, *before)),
+            previous=None if earlier is None else PaymentFigures(**_figures(currency, _together(found[0].values()))),
         )
 
     @staticmethod
     async def get_fraud(scope: ReportScope, *, viewer: Viewer) -> FraudReport:
-        """What the rules held back and people decided in the period, by rule, all zero when nothing was. Four commands.
+        """What the rules held back and people decided in the period, by rule, all zero when nothing was.
 
-        Raises PermissionDeniedError and OverloadedError.
+        Five commands, seven where days of UTC are cut. Raises PermissionDeniedError and OverloadedError.
         """
         viewer.require(Permission.VIEW_REPORTS)
-        currency = scope.currency
-        bounds = scope.period.bounds
-        async with heavy_work():
-            held = await FraudReview.aggregate_rows(reviews_pipeline(currency, "created_at", *bounds))
-            decided = await FraudReview.aggregate_rows(reviews_pipeline(currency, "decided_at", *bounds))
-            waiting = await FraudReview.aggregate_rows(waiting_pipeline(currency))
-            blocked = await Payment.aggregate_rows(blocked_pipeline(currency, *bounds))
-        rules = sorted({row["_id"]["rule"] for row in (*held, *decided, *waiting)})
+        currency, period = scope.currency, scope.period
+        async with rollup_reads():
+            found = await RollupService.by_key(Dimension.RULE, currency=currency, period=period)
+            blocked = await RollupService.totals(Dimension.FAILURE, key=BLOCKED, currency=currency, period=period)
+            rows = await FraudReview.aggregate_rows(waiting_pipeline(currency))
+        waiting = {row["_id"]: int(row["count"]) for row in rows}
         return FraudReport(
-            window=window_of(scope.period),
+            window=window_of(period),
             currency=currency,
-            figures=FraudFigures(**_fraud(currency, held, decided)),
-            open_count=_sum(waiting, "count"),
-            blocked_count=_sum(blocked, "count"),
-            blocked=Money(amount=_sum(blocked, "amount"), currency=currency),
+            figures=FraudFigures(**_fraud(currency, _together(found.values()))),
+            open_count=sum(waiting.values()),
+            blocked_count=blocked["failed"],
+            blocked=Money(amount=blocked["amount"], currency=currency),
             rules=[
-                RuleFraud(
-                    rule=rule,
-                    open_count=_sum(own, "count"),
-                    **_fraud(currency, *_of("rule", rule, held, decided)),
-                )
-                for rule in rules
-                for own in _of("rule", rule, waiting)
+                RuleFraud(rule=rule, open_count=waiting.get(rule, 0), **_fraud(currency, found.get(rule, {})))
+                for rule in sorted({*found, *waiting})
             ],
         )
-
-
-async def _payments(period: Period, currency: str) -> tuple[list[Row], list[Row]]:
-    """What was begun and what was settled within the period."""
-    begun = await Payment.aggregate_rows(begun_pipeline(currency, *period.bounds))
-    return begun, await Payment.aggregate_rows(settled_pipeline(currency, *period.bounds))
-
-
-def begun_pipeline(currency: str, starts_at: datetime, ends_at: datetime) -> list[Row]:
-    """Rows `{"_id": {"method": "card", "gateway": "stripe"}, "count": 3}`; starts in `payments`."""
-    return [
-        {"$match": {"created_at": {"$gte": starts_at, "$lt": ends_at}}},
-        {"$match": {"amount.currency": currency, **_TRIED_HERE}},
-        {"$group": {"_id": {"method": "$method", "gateway": "$gateway"}, "count": {"$sum": 1}}},
-    ]
-
-
-def settled_pipeline(currency: str, starts_at: datetime, ends_at: datetime) -> list[Row]:
-    """Rows `{"_id": {"method": "card", "gateway": "stripe", "state": "captured", "code": None}, "count": 3, "captured": 900}`."""
-    key = {"method": "$method", "gateway": "$gateway", "state": "$state", "code": "$failure_code"}
-    return [
-        {"$match": {"settled_at": {"$gte": starts_at, "$lt": ends_at}}},
-        {"$match": {"amount.currency": currency, **_TRIED_HERE}},
-        {"$group": {"_id": key, "count": {"$sum": 1}, "captured": {"$sum": "$captured"}}},
-    ]
-
-
-def refunds_pipeline(currency: str, starts_at: datetime, ends_at: datetime) -> list[Row]:
-    """Rows `{"_id": {"gateway": "stripe", "state": "succeeded"}, "count": 2, "amount": 500}`; starts in `refunds`."""
-    return [
-        {"$match": {"settled_at": {"$gte": starts_at, "$lt": ends_at}}},
-        {"$match": {"amount.currency": currency, **_TRIED_HERE}},
-        {
-            "$group": {
-                "_id": {"gateway": "$gateway", "state": "$state"},
-                "count": {"$sum": 1},
-                "amount": {"$sum": "$amount.amount"},
-            }
-        },
-    ]
 
 
 def open_pipeline(currency: str, state: PaymentState | RefundState) -> list[Row]:
@@ -164,36 +115,12 @@ def open_pipeline(currency: str, state: PaymentState | RefundState) -> list[Row]
     ]
 
 
-def reviews_pipeline(currency: str, field: str, starts_at: datetime, ends_at: datetime) -> list[Row]:
-    """Rows `{"_id": {"rule": "amount above 10000", "state": "open"}, "count": 2, "amount": 90000}`; starts in `fraud_reviews`."""
-    return [{"$match": {field: {"$gte": starts_at, "$lt": ends_at}}}, *_reviews_by_rule(currency)]
-
-
 def waiting_pipeline(currency: str) -> list[Row]:
-    """As `reviews_pipeline`, of those that are open now."""
-    return [{"$match": {"state": FraudReviewState.OPEN}}, *_reviews_by_rule(currency)]
-
-
-def blocked_pipeline(currency: str, starts_at: datetime, ends_at: datetime) -> list[Row]:
-    """One row, `{"count": 2, "amount": 2400000}`, or none; starts in `payments`."""
+    """Rows `{"_id": "amount above 10000", "count": 2}`, of what is open now; starts in `fraud_reviews`."""
     return [
-        {"$match": {"settled_at": {"$gte": starts_at, "$lt": ends_at}}},
-        {"$match": {"state": PaymentState.FAILED, "failure_code": BLOCKED, "amount.currency": currency}},
-        {"$group": {"_id": None, "count": {"$sum": 1}, "amount": {"$sum": "$amount.amount"}}},
-        {"$project": {"_id": 0}},
-    ]
-
-
-def _reviews_by_rule(currency: str) -> list[Row]:
-    return [
+        {"$match": {"state": FraudReviewState.OPEN}},
         {"$match": {"amount.currency": currency}},
-        {
-            "$group": {
-                "_id": {"rule": "$rule", "state": "$state"},
-                "count": {"$sum": 1},
-                "amount": {"$sum": "$amount.amount"},
-            }
-        },
+        {"$group": {"_id": "$rule", "count": {"$sum": 1}}},
     ]
 
 
@@ -201,46 +128,50 @@ def _sum(rows: Iterable[Mapping[str, Any]], field: str) -> int:
     return sum(int(row[field]) for row in rows)
 
 
-def _names(part: str, *tables: list[Row]) -> list[str]:
-    return sorted({row["_id"][part] for table in tables for row in table})
+def _together(parts: Iterable[Totals]) -> Sums:
+    sums: Sums = {}
+    for part in parts:
+        add_up(sums, part)
+    return sums
 
 
-def _of(part: str, name: str, *tables: list[Row]) -> list[list[Row]]:
-    """The rows of each table whose key has this part."""
-    return [[row for row in table if row["_id"][part] == name] for table in tables]
+def _grouped(found: Mapping[str, Sums], name_of: Callable[[str, str], str]) -> dict[str, Sums]:
+    """The sums of ways to pay, `card/stripe`, by one part of their names."""
+    groups: dict[str, Sums] = {}
+    for way, sums in found.items():
+        method, _, gateway = way.partition("/")
+        add_up(groups.setdefault(name_of(method, gateway), {}), sums)
+    return groups
 
 
-def _figures(currency: str, begun: list[Row], settled: list[Row]) -> dict[str, Any]:
+def _is_told(sums: Totals, names: Iterable[str]) -> bool:
+    return any(sums.get(name) for name in names)
+
+
+def _figures(currency: str, sums: Totals) -> dict[str, Any]:
     """The fields of PaymentFigures."""
-    by_state = {state: [row for row in settled if row["_id"]["state"] == state] for state in PaymentState}
-    captured = _sum(by_state[PaymentState.CAPTURED], "count")
-    failed = _sum(by_state[PaymentState.FAILED], "count")
+    captured, failed = sums.get("captured_count", 0), sums.get("failed", 0)
     return {
-        "attempts_count": _sum(begun, "count"),
+        "attempts_count": sums.get("attempts", 0),
         "captured_count": captured,
-        "captured": Money(amount=_sum(by_state[PaymentState.CAPTURED], "captured"), currency=currency),
+        "captured": Money(amount=sums.get("captured", 0), currency=currency),
         "failed_count": failed,
-        "voided_count": _sum(by_state[PaymentState.VOIDED], "count"),
+        "voided_count": sums.get("voided", 0),
         "capture_rate": rate(captured, captured + failed),
     }
 
 
-def _failures(settled: list[Row]) -> list[FailureCount]:
-    counts: dict[str, int] = {}
-    for row in settled:
-        if row["_id"]["state"] == PaymentState.FAILED:
-            code = row["_id"].get("code") or ""
-            counts[code] = counts.get(code, 0) + int(row["count"])
-    ranked = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
-    return [FailureCount(code=code, count=count) for code, count in ranked]
+def _refunds(currency: str, sums: Totals) -> dict[str, Any]:
+    return {
+        "refunds_count": sums.get("refunded_count", 0),
+        "refunds": Money(amount=sums.get("refunds", 0), currency=currency),
+    }
 
 
-def _fraud(currency: str, held: list[Row], decided: list[Row]) -> dict[str, Any]:
+def _fraud(currency: str, sums: Totals) -> dict[str, Any]:
     """The fields of FraudFigures."""
-    released = [row for row in decided if row["_id"]["state"] == FraudReviewState.APPROVED]
-    rejected = [row for row in decided if row["_id"]["state"] == FraudReviewState.REJECTED]
     fields: dict[str, Any] = {}
-    for name, rows in (("reviewed", held), ("released", released), ("rejected", rejected)):
-        fields[f"{name}_count"] = _sum(rows, "count")
-        fields[name] = Money(amount=_sum(rows, "amount"), currency=currency)
+    for name in ("reviewed", "released", "rejected"):
+        fields[f"{name}_count"] = sums.get(f"{name}_count", 0)
+        fields[name] = Money(amount=sums.get(name, 0), currency=currency)
     return fields

@@ -6,9 +6,9 @@ from typing import Any
 
 from beanie import PydanticObjectId
 
-from models.analytics.rollups import FactMark, GenerationState, MonthRollup, Rollup, RollupGeneration, mark_id
+from models.analytics.rollups import VERSION, FactMark, GenerationState, Rollup, RollupGeneration, mark_id
 from services.analytics.rollups.consumer import ROLLUP_CONSUMER
-from services.analytics.rollups.counting import add_up, moved_by
+from services.analytics.rollups.counting import ROLLUPS, add_up, moved_by
 from services.analytics.rollups.rebuilding import read_facts
 from services.drift import Drift
 from services.events import EventService
@@ -24,7 +24,7 @@ class _Sum:
     places: dict[str, int] = field(default_factory=dict)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        add_up(self.totals, row["totals"])
+        add_up(self.totals, row.get("totals", {}))  # those of an hour lie in its days alone
         for quarter, metrics in row.get("quarters", {}).items():
             add_up(self.places, {name: amount * int(quarter) for name, amount in metrics.items()})
         for parts in ("days", "thirds"):
@@ -45,7 +45,8 @@ class _Sum:
 async def rollup_drift() -> AsyncIterator[Drift]:
     """Rows of money that say something else than what was counted, and what was never counted; `make rollups` mends both.
 
-    Nothing while no rollups were ever made, and nothing is missed while the consumer has events to come. Counts twice when
+    Nothing while no rollups were ever made, and nothing is missed while the consumer has events to come. Of rollups of an older
+    version, that they are. Counts twice when
     something differs, and reports what differs in the same way both times: what was being counted just then does not. The sums of
     all days are held in memory, some 300 bytes for each.
     """
@@ -59,10 +60,13 @@ async def rollup_drift() -> AsyncIterator[Drift]:
 
 async def _differences() -> AsyncIterator[Drift]:
     ready = {"state": GenerationState.READY.value}
-    newest = await RollupGeneration.find_rows(ready, {"number": 1}, sort=[("number", -1)], limit=1)
+    newest = await RollupGeneration.find_rows(ready, {"number": 1, "version": 1}, sort=[("number", -1)], limit=1)
     if not newest:  # nothing was ever counted: no worker has run yet
         return
-    number = newest[0]["number"]
+    number, version = newest[0]["number"], newest[0].get("version", 0)
+    if version != VERSION:
+        yield Drift(RollupGeneration.get_collection_name(), newest[0]["_id"], "version", version, VERSION, is_derived=False)
+        return
     is_behind = await EventService.is_behind(ROLLUP_CONSUMER)
     counted: dict[PydanticObjectId, _Sum] = {}
     places: dict[PydanticObjectId, str] = {}
@@ -71,12 +75,12 @@ async def _differences() -> AsyncIterator[Drift]:
         known = {row["_id"] for row in await FactMark.find_rows({"_id": {"$in": list(marks)}}, {"_id": 1})}
         for id, moved in moved_by((number, fact) for id, fact in marks.items() if id in known).items():
             counted.setdefault(id, _Sum()).add(moved.sums)
-            places[id] = _place(moved.fields)
+            places[id] = _place(moved.place)
         if not is_behind:
             for id, fact in marks.items():
                 if id not in known:
                     yield Drift(FactMark.get_collection_name(), id, fact.key, None, "to be counted", is_derived=False)
-    for document in (Rollup, MonthRollup):
+    for document in ROLLUPS:
         async for rows in document.walk(batch=READ):
             for row in rows:
                 if row["generation"] == number:
@@ -91,7 +95,8 @@ async def _differences() -> AsyncIterator[Drift]:
 
 def _place(row: Mapping[str, Any]) -> str:
     time = f"{row['day']:%Y-%m-%d}" if "day" in row else f"{row['month']:%Y-%m}"
-    return " ".join(part for part in (row["dimension"], row["key"], row["currency"], time) if part)
+    hour = f"at {row['hour']}" if "hour" in row else ""
+    return " ".join(part for part in (row["dimension"], row["key"], row["currency"], time, hour) if part)
 
 
 def _drift(id: PydanticObjectId, place: str, stored: _Sum, wanted: _Sum) -> Drift:

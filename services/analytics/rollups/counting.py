@@ -8,13 +8,17 @@ from typing import Any
 from beanie import PydanticObjectId
 
 from models.analytics.rollups import (
+    HOURLY,
     PERMANENT,
+    VERSION,
     Dimension,
     FactMark,
     GenerationState,
+    HourRollup,
     MonthRollup,
     Rollup,
     RollupGeneration,
+    hour_id,
     mark_id,
     month_id,
     rollup_id,
@@ -51,7 +55,8 @@ class Fact:
         return not any(entry.currency for entry in self.entries)
 
 
-RollupRow = type[Rollup] | type[MonthRollup]
+RollupRow = type[Rollup] | type[MonthRollup] | type[HourRollup]
+ROLLUPS: Sequence[RollupRow] = (Rollup, MonthRollup, HourRollup)
 
 
 @dataclass(slots=True)
@@ -59,17 +64,15 @@ class Moved:
     """What facts add to one row."""
 
     document: RollupRow
-    generation: int
-    dimension: Dimension
-    key: str
-    currency: str
-    begins_at: datetime
+    place: Mapping[str, Any]  # the fields of its row that tell which one it is
     totals: dict[str, int] = field(default_factory=dict)
-    parts: dict[str, dict[str, int]] = field(default_factory=dict)  # of a day by quarter-hour, of a month by metric and day
+    parts: dict[str, dict[str, int]] = field(default_factory=dict)  # of a day by quarter-hour, else by metric and day
 
     @property
     def sums(self) -> dict[str, Any]:
         """The fields of its row that hold sums."""
+        if self.document is HourRollup:
+            return {"days": self.parts}
         if self.document is Rollup:
             return {"totals": self.totals, "quarters": self.parts}
         thirds: dict[str, dict[str, int]] = {}
@@ -78,11 +81,14 @@ class Moved:
                 add_up(thirds.setdefault(name, {}), {str(third_of(int(number))): amount})
         return {"totals": self.totals, "thirds": thirds, "days": self.parts}
 
-    @property
-    def fields(self) -> dict[str, Any]:
-        """All fields of its row."""
-        place = {"generation": self.generation, "dimension": self.dimension, "key": self.key, "currency": self.currency}
-        return {**place, "day" if self.document is Rollup else "month": self.begins_at, **self.sums}
+    def add(self, part: str, metrics: Mapping[str, int]) -> None:
+        add_up(self.totals, metrics)
+        add_up(self.parts.setdefault(part, {}), metrics)
+
+    def add_day(self, day: str, metrics: Mapping[str, int]) -> None:
+        add_up(self.totals, metrics)
+        for name, amount in metrics.items():
+            add_up(self.parts.setdefault(name, {}), {day: amount})
 
 
 async def count_facts(facts: Iterable[Fact], *, generation: int | None = None) -> int:
@@ -121,19 +127,19 @@ def moved_by(facts: Iterable[tuple[int, Fact]]) -> dict[PydanticObjectId, Moved]
         at = fact.at.astimezone(UTC)
         day = at.replace(hour=0, minute=0, second=0, microsecond=0)
         month, number = day.replace(day=1), str(day.day)
-        quarter = str((at - day) // QUARTER)
         for entry in fact.entries:
             metrics = {name: amount for name, amount in entry.metrics.items() if amount}
             if not metrics:
                 continue
             place = (generation, entry.dimension, entry.key, entry.currency)
-            of_day = rows.setdefault(rollup_id(*place, day), Moved(Rollup, *place, day))
-            add_up(of_day.totals, metrics)
-            add_up(of_day.parts.setdefault(quarter, {}), metrics)
-            of_month = rows.setdefault(month_id(*place, month), Moved(MonthRollup, *place, month))
-            add_up(of_month.totals, metrics)
-            for name, amount in metrics.items():
-                add_up(of_month.parts.setdefault(name, {}), {number: amount})
+            fields = dict(zip(("generation", "dimension", "key", "currency"), place, strict=True))
+            of_day = rows.setdefault(rollup_id(*place, day), Moved(Rollup, {**fields, "day": day}))
+            of_day.add(str((at - day) // QUARTER), metrics)
+            of_month = rows.setdefault(month_id(*place, month), Moved(MonthRollup, {**fields, "month": month}))
+            of_month.add_day(number, metrics)
+            if entry.dimension in HOURLY:
+                hours = Moved(HourRollup, {**fields, "month": month, "hour": at.hour})
+                rows.setdefault(hour_id(*place, month, at.hour), hours).add_day(number, metrics)
     return rows
 
 
@@ -147,7 +153,7 @@ async def _live(session: Session) -> list[int]:
     rows = await RollupGeneration.find_rows(LIVE, {"number": 1}, session=session)
     if rows:
         return sorted(row["number"] for row in rows)
-    first = RollupGeneration(number=1, state=GenerationState.READY, ready_at=present())
+    first = RollupGeneration(number=1, state=GenerationState.READY, version=VERSION, ready_at=present())
     await first.store_later(session=session, refused=_overtaken)
     return [first.number]
 
@@ -158,13 +164,13 @@ async def _move_rows(rows: Mapping[PydanticObjectId, Moved], session: Session) -
     No upserts: two at once for one row differ between the servers, while an insert that comes second is refused by both.
     """
     known: set[PydanticObjectId] = set()
-    for document in (Rollup, MonthRollup):
+    for document in ROLLUPS:
         ids = [id for id, row in rows.items() if row.document is document]
         if ids:
             known |= {row["_id"] for row in await document.find_rows({"_id": {"$in": ids}}, {"_id": 1}, session=session)}
     for id, row in sorted(rows.items()):
         if id not in known:
-            await row.document(id=id, **row.fields).store_later(session=session, refused=_overtaken)
+            await row.document(id=id, **row.place, **row.sums).store_later(session=session, refused=_overtaken)
         else:
             unmet = start_again("a rebuild deleted the rollup meanwhile")
             await row.document.change_later({"_id": id}, {"$inc": _paths(row.sums)}, session=session, unmet=unmet)

@@ -2,22 +2,36 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from beanie import PydanticObjectId
 
-from models.analytics.rollups import PERMANENT, FactMark, GenerationState, MonthRollup, Rollup, RollupGeneration
+from models.analytics.rollups import PERMANENT, VERSION, FactMark, GenerationState, RollupGeneration
 from models.base import now as present
 from models.database import DuplicateKeyError, Session, run_transaction, start_again
+from models.ecommerce.carts import CartAbandonment
 from models.ecommerce.orders import Order
 from models.ecommerce.returns import ReturnRequest
+from models.fraud import FraudReview
 from models.payments import Payment, Refund
-from services.analytics.rollups.counting import Fact, count_facts
-from services.analytics.rollups.facts import ORDER_FIELDS, PAYMENT_FIELDS, REFUND_FIELDS, RETURN_FIELDS, Row, facts_of_order
+from services.analytics.rollups.counting import ROLLUPS, Fact, count_facts
+from services.analytics.rollups.facts import (
+    CART_FIELDS,
+    ORDER_FIELDS,
+    PAYMENT_FIELDS,
+    REFUND_FIELDS,
+    RETURN_FIELDS,
+    REVIEW_FIELDS,
+    Row,
+    facts_of_cart,
+    facts_of_order,
+)
 from services.errors import InvalidStateError
 from services.heavy import heavy_work
+
+R = TypeVar("R", bound=Row)
 
 BATCH = 100  # orders read, and counted in one transaction
 DELETED = 1_000  # rows deleted by one command
@@ -33,44 +47,52 @@ class RebuildOvertakenError(InvalidStateError):
 
 
 async def facts_of_orders(orders: Sequence[Row]) -> list[Fact]:
-    """The facts of these stored orders. Three commands."""
+    """The facts of these stored orders. Four commands, three where nothing was tried to pay for them."""
     owners = {f"order:{order['_id']}": order["_id"] for order in orders}
     subjects = {"subject": {"$in": list(owners)}}
-    payments = grouped(await Payment.find_rows(subjects, PAYMENT_FIELDS), "subject")
-    refunds = grouped(await Refund.find_rows(subjects, REFUND_FIELDS), "subject")
-    listed = {"order_id": {"$in": list(owners.values())}}
-    returns = grouped(await ReturnRequest.find_rows(listed, RETURN_FIELDS), "order_id")
-    return facts_of_books(orders, payments=payments, refunds=refunds, returns=returns)
+    payments = await Payment.find_rows(subjects, PAYMENT_FIELDS)
+    refunds = await Refund.find_rows(subjects, REFUND_FIELDS)
+    returns = await ReturnRequest.find_rows({"order_id": {"$in": list(owners.values())}}, RETURN_FIELDS)
+    tried = {"payment_id": {"$in": [payment["_id"] for payment in payments]}}
+    reviews = await FraudReview.find_rows(tried, REVIEW_FIELDS) if payments else []
+    return facts_of_books(orders, payments=payments, refunds=refunds, returns=returns, reviews=reviews)
 
 
 def facts_of_books(
     orders: Iterable[Row],
     *,
-    payments: Mapping[Any, Sequence[Row]],
-    refunds: Mapping[Any, Sequence[Row]],
-    returns: Mapping[Any, Sequence[Row]],
+    payments: Iterable[Row],
+    refunds: Iterable[Row],
+    returns: Iterable[Row],
+    reviews: Iterable[Row] = (),
 ) -> list[Fact]:
-    """The facts of these orders; payments and refunds by their subject, returns by their order's id."""
-    return [
-        fact
-        for order in orders
-        for owner in [f"order:{order['_id']}"]
-        for fact in facts_of_order(
+    """The facts of these orders, of all that belongs to them."""
+    paid, given_back = grouped(payments, "subject"), grouped(refunds, "subject")
+    sent_back, held = grouped(returns, "order_id"), grouped(reviews, "payment_id")
+    facts = []
+    for order in orders:
+        own = paid.get(f"order:{order['_id']}", [])
+        facts += facts_of_order(
             order,
-            payments=payments.get(owner, ()),
-            refunds=refunds.get(owner, ()),
-            returns=returns.get(order["_id"], ()),
+            payments=own,
+            refunds=given_back.get(f"order:{order['_id']}", ()),
+            returns=sent_back.get(order["_id"], ()),
+            reviews=[review for payment in own for review in held.get(payment["_id"], ())],
         )
-    ]
+    return facts
 
 
-async def read_facts(order_id: PydanticObjectId | None = None) -> AsyncIterator[list[Fact]]:
-    """The facts of all orders by the orders' ids, or of one order. Four commands for a batch."""
-    if order_id is not None:
-        yield await facts_of_orders(await Order.find_rows({"_id": order_id}, ORDER_FIELDS))
-        return
+async def facts_of_one_order(order_id: PydanticObjectId) -> list[Fact]:
+    """None when there is no such order. Five commands at most."""
+    return await facts_of_orders(await Order.find_rows({"_id": order_id}, ORDER_FIELDS))
+
+
+async def read_facts() -> AsyncIterator[list[Fact]]:
+    """All there are of money, by the ids of orders and then of carts left alone. Five commands for a batch of orders."""
     async for orders in Order.walk(ORDER_FIELDS, batch=BATCH):
         yield await facts_of_orders(orders)
+    async for carts in CartAbandonment.walk(CART_FIELDS, batch=BATCH):
+        yield [fact for left in carts for fact in facts_of_cart(left)]
 
 
 async def rebuild(*, pause: timedelta) -> int:
@@ -102,7 +124,7 @@ async def _open(session: Session) -> int:
     begun = {"state": GenerationState.BUILDING.value}
     await RollupGeneration.change_many(begun, {"$set": {"state": GenerationState.DROPPED.value}}, session=session)
     try:
-        await RollupGeneration(number=number, state=GenerationState.BUILDING).store(session=session)
+        await RollupGeneration(number=number, state=GenerationState.BUILDING, version=VERSION).store(session=session)
     except DuplicateKeyError as error:
         raise start_again("another rebuild began just now") from error
     return number
@@ -110,14 +132,14 @@ async def _open(session: Session) -> int:
 
 async def _delete_before(number: int) -> None:
     """Delete what older generations left, some at a time; what was killed before it came to that is deleted by the next."""
-    for document in (Rollup, MonthRollup, FactMark):
+    for document in (*ROLLUPS, FactMark):
         old = {"generation": {"$gt": PERMANENT, "$lt": number}}
         while rows := await document.find_rows(old, {"_id": 1}, limit=DELETED):
             await document.collection().delete_many({"_id": {"$in": [row["_id"] for row in rows]}})
 
 
-def grouped(rows: Iterable[dict[str, Any]], field: str) -> dict[Any, list[dict[str, Any]]]:
-    found: defaultdict[Any, list[dict[str, Any]]] = defaultdict(list)
+def grouped(rows: Iterable[R], field: str) -> dict[Any, list[R]]:
+    found: defaultdict[Any, list[R]] = defaultdict(list)
     for row in rows:
         found[row[field]].append(row)
     return dict(found)

@@ -2,16 +2,27 @@
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from models.analytics.rollups import METRICS, PERMANENT, Dimension, GenerationState, RollupGeneration
+from models.analytics.rollups import HOURLY, METRICS, PERMANENT, VERSION, Dimension, GenerationState, RollupGeneration
 from services.analytics.periods import Granularity, Period
 from services.analytics.rollups.checks import rollup_drift
 from services.analytics.rollups.counting import Entry, Fact, count_facts
 from services.analytics.rollups.rebuilding import rebuild
 from services.analytics.rollups.stretches import Place, Stretches, Sums
 from services.drift import Drift
+from services.errors import UnavailableError
 
-__all__ = ["Entry", "Fact", "RollupService", "Sums"]
+__all__ = ["Entry", "Fact", "OutdatedRollupsError", "RollupService", "Sums"]
+
+
+class OutdatedRollupsError(UnavailableError):
+    """The rollups of money were counted by an older version of Agora, in rows that this one reads otherwise."""
+
+    code = "outdated_rollups"
+
+    def __init__(self) -> None:
+        super().__init__("The figures are being counted anew after an update: try again in a minute.", retry_after=30)
 
 
 class RollupService:
@@ -33,6 +44,11 @@ class RollupService:
         can be waited for. Must not be called inside a transaction.
         """
         return await rebuild(pause=pause)
+
+    @staticmethod
+    async def renew(*, pause: timedelta = timedelta(seconds=5)) -> int:
+        """As `rebuild`, if the rollups that are read are of an older version of Agora; returns how many facts that were."""
+        return await rebuild(pause=pause) if _is_outdated(await _newest()) else 0
 
     @staticmethod
     async def drift() -> AsyncIterator[Drift]:
@@ -58,12 +74,13 @@ class RollupService:
     async def sums(dimension: Dimension, *, key: str = "", currency: str = "", bounds: Sequence[datetime]) -> list[Sums]:
         """The sums between each two neighbours of the ascending bounds: periods that adjoin are read at once.
 
-        Two commands, three where bounds cut days of UTC. A row per month is read and one per day that is cut.
+        Two commands, three where bounds cut days of UTC. A row per month is read and one per day that is cut; of the shop fewer,
+        where a zone's midnights cut every day at a whole hour. Raises OutdatedRollupsError, as all reading of money does.
         """
         generation = await _generation_of(currency)
         if generation is None:
             return [dict.fromkeys(METRICS[dimension], 0) for _ in bounds[1:]]
-        stretches = Stretches(bounds)
+        stretches = Stretches(bounds, by_hours=dimension in HOURLY)
         found = await stretches.read(Place(generation, dimension, currency), [key])
         return found.get(key) or stretches.nothing(dimension)
 
@@ -104,8 +121,22 @@ class RollupService:
 
 
 async def _generation_of(currency: str) -> int | None:
-    """The generation that is read; None when nothing was ever counted."""
+    """The generation that is read; None when nothing was ever counted. Raises OutdatedRollupsError."""
     if not currency:
         return PERMANENT
-    rows = await RollupGeneration.find_rows({"state": GenerationState.READY.value}, {"number": 1}, sort=[("number", -1)], limit=1)
-    return rows[0]["number"] if rows else None
+    newest = await _newest()
+    if _is_outdated(newest):
+        raise OutdatedRollupsError
+    return newest["number"] if newest else None
+
+
+async def _newest() -> dict[str, Any] | None:
+    """The generation of money that is complete."""
+    ready = {"state": GenerationState.READY.value}
+    rows = await RollupGeneration.find_rows(ready, {"number": 1, "version": 1}, sort=[("number", -1)], limit=1)
+    return rows[0] if rows else None
+
+
+def _is_outdated(generation: dict[str, Any] | None) -> bool:
+    """What was stored before there were versions has none."""
+    return generation is not None and generation.get("version", 0) < VERSION

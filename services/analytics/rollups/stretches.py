@@ -1,23 +1,25 @@
-"""Sums of stretches of time, put together from as few rows as hold them: of months, and of the days that the stretches cut."""
+"""Sums of stretches of time, put together from as few rows as hold them: of months, and of the days that the stretches cut, or of
+the hours of a month where the stretches cut most of its days.
+"""
 
 from bisect import bisect_right
 from calendar import monthrange
 from collections import defaultdict
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from models.analytics.rollups import METRICS, Dimension, MonthRollup, Rollup, month_id, rollup_id
-from services.analytics.periods import QUARTER
+from models.analytics.rollups import METRICS, Dimension, HourRollup, MonthRollup, Rollup, hour_id, month_id, rollup_id
+from services.analytics.periods import QUARTER, QUARTERS
 from services.analytics.rollups.counting import add_up
 
 Sums = dict[str, int]
 Row = Mapping[str, Any]
 
 _DAY = timedelta(days=1)
-QUARTERS = 96  # of a day
+_QUARTERS_OF_HOUR = 4
 _FEW = 2  # a period and the one before it
 
 
@@ -37,13 +39,16 @@ class Place:
 class Stretches:
     """The stretches between neighbours of ascending bounds, which are whole quarter-hours of UTC.
 
-    Days of UTC that lie in one of them whole are told from the rows of their months, those that a bound cuts from their own.
+    Days of UTC that lie in one of them whole are told from the rows of their months, those that a bound cuts from their own. With
+    `by_hours`, for dimensions that are `HOURLY`, many days cut at whole hours are told from the rows of months and hours: a day
+    goes to its longer side, from which the hours of the shorter one are moved.
     """
 
-    def __init__(self, bounds: Sequence[datetime]) -> None:
+    def __init__(self, bounds: Sequence[datetime], *, by_hours: bool = False) -> None:
         self._count = len(bounds) - 1
         self._days: dict[datetime, dict[str, int]] = {}  # by month, by number of the day: the stretch it lies in whole
         self._cuts: dict[datetime, tuple[int, list[int]]] = {}  # by day: the stretch it begins in, and the quarters of its bounds
+        self._moves: dict[tuple[datetime, int], dict[str, tuple[int, int]]] = {}  # by month and hour, by day: from where to where
         for bound in bounds:
             day = _day_of(bound)
             if bound != day:
@@ -56,7 +61,28 @@ class Stretches:
             if day not in self._cuts:
                 self._days.setdefault(day.replace(day=1), {})[str(day.day)] = stretch
             day += _DAY
+        if by_hours:
+            self._plan_hours()
         self._whole = {month: _only(month, days) for month, days in self._days.items()}
+
+    def _plan_hours(self) -> None:
+        """Tell the days that are cut by hours instead, where that takes fewer rows."""
+        moves: dict[tuple[datetime, int], dict[str, tuple[int, int]]] = {}
+        longer: dict[datetime, int] = {}
+        for day, (first, marks) in self._cuts.items():
+            side = _shorter_side(marks[0])
+            if len(marks) > 1 or marks[0] % _QUARTERS_OF_HOUR:
+                return
+            way = (first + 1, first) if 0 in side else (first, first + 1)
+            longer[day] = way[0]
+            for hour in range(side.start // _QUARTERS_OF_HOUR, side.stop // _QUARTERS_OF_HOUR):
+                moves.setdefault((day.replace(day=1), hour), {})[str(day.day)] = way
+        if len(moves) >= len(self._cuts):
+            return
+        for day, stretch in longer.items():
+            if 0 <= stretch < self._count:
+                self._days.setdefault(day.replace(day=1), {})[str(day.day)] = stretch
+        self._cuts, self._moves = {}, moves
 
     def nothing(self, dimension: Dimension) -> list[Sums]:
         return [dict.fromkeys(METRICS[dimension], 0) for _ in range(self._count)]
@@ -64,10 +90,12 @@ class Stretches:
     async def read(self, place: Place, keys: Sequence[str] | None = None) -> dict[str, list[Sums]]:
         """By key the sums of each stretch, of these keys or of all; without those of which there are no rows.
 
-        A command for the months and one for the days that are cut, if there are any.
+        A command for the months and one for the days that are cut, or their hours, if there are any.
         """
         found: defaultdict[str, list[Sums]] = defaultdict(lambda: self.nothing(place.dimension))
         await self._add_months(found, place, keys)
+        for row in await self._hour_rows(place, keys or ()):
+            self._move_hours(found[row["key"]], row)
         for row in await self._cut_rows(place, keys):
             self._add_quarters(found[row["key"]], row)
         return found
@@ -126,7 +154,8 @@ class Stretches:
         for month, days in self._days.items():
             own = [int(number) for number, lies_in in days.items() if lies_in == stretch]
             if own and self._whole[month] is None:
-                amount = {"$cond": [{"$eq": ["$month", month]}, _part_of(month, own, metric), amount]}
+                added = sum_of_days(month, own, path=lambda part, number: f"${part}.{metric}.{number}")
+                amount = {"$cond": [{"$eq": ["$month", month]}, added, amount]}
         return amount
 
     def _months_query(self, place: Place, keys: Sequence[str] | None) -> dict[str, Any]:
@@ -146,6 +175,12 @@ class Stretches:
             query = {"_id": {"$in": ids}}
         return await Rollup.find_rows(query, {"_id": 0, "key": 1, "day": 1, "totals": 1, **self._quarters})
 
+    async def _hour_rows(self, place: Place, keys: Sequence[str]) -> list[dict[str, Any]]:
+        where = (place.generation, place.dimension)
+        ids = [hour_id(*where, key, place.currency, month, hour) for key in keys for month, hour in self._moves]
+        fields = {"_id": 0, "key": 1, "month": 1, "hour": 1, "days": 1}
+        return await HourRollup.find_rows({"_id": {"$in": ids}}, fields) if ids else []
+
     def _add_month(self, sums: Sequence[Sums], row: Row) -> None:
         whole = self._whole[row["month"]]
         if whole is not None:
@@ -156,6 +191,15 @@ class Stretches:
             for number, amount in amounts.items():
                 if number in stretches:
                     sums[stretches[number]][name] += amount
+
+    def _move_hours(self, sums: Sequence[Sums], row: Row) -> None:
+        moves = self._moves[row["month"], row["hour"]]
+        for name, amounts in row["days"].items():
+            for number, amount in amounts.items():
+                if number in moves:
+                    longer, shorter = moves[number]
+                    _add_to(sums, longer, {name: -amount})
+                    _add_to(sums, shorter, {name: amount})
 
     def _add_quarters(self, sums: Sequence[Sums], row: Row) -> None:
         """What lies on the longer side of a bound is the day without the shorter one."""
@@ -203,20 +247,24 @@ def _only(month: datetime, days: Mapping[str, int]) -> int | None:
     return stretches.pop() if is_whole else None
 
 
-def _part_of(month: datetime, days: Sequence[int], metric: str) -> dict[str, Any]:
-    """The sum of these adjoining days of a month's row. Of few terms: the embedded server seeks the path of each."""
+def sum_of_days(month: datetime, days: Sequence[int], *, path: Callable[[str, int], str]) -> dict[str, Any]:
+    """The sum of these adjoining days of a month's row that has `thirds` and `days`, whose sums lie at `path`.
+
+    Of few terms: the embedded server seeks the path of each.
+    """
     length = monthrange(month.year, month.month)[1]
     added, taken_off = [], []
     for third, (begin, end) in enumerate(((1, 10), (11, 20), (21, length)), start=1):
         inside = [day for day in days if begin <= day <= end]
         outside = [day for day in range(begin, end + 1) if day not in inside]
         if len(outside) < len(inside):
-            added.append(f"$thirds.{metric}.{third}")
-            taken_off += [f"$days.{metric}.{day}" for day in outside]
+            added.append(path("thirds", third))
+            taken_off += [path("days", day) for day in outside]
         else:
-            added += [f"$days.{metric}.{day}" for day in inside]
-    return {"$subtract": [_sum_of(added), _sum_of(taken_off)]}
+            added += [path("days", day) for day in inside]
+    return {"$subtract": [sum_of(added), sum_of(taken_off)]}
 
 
-def _sum_of(paths: Sequence[str]) -> Any:
+def sum_of(paths: Sequence[str]) -> Any:
+    """Of what lies there, if anything does."""
     return {"$add": [{"$ifNull": [path, 0]} for path in paths]} if paths else {"$literal": 0}

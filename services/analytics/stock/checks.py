@@ -7,7 +7,7 @@ from models.analytics.ledger import BEGINNING, LedgerMark, StockDay, VariantMont
 from models.base import AgoraDocument
 from models.database import run_transaction
 from models.inventory.stock import StockMovement
-from services.analytics.stock.ledger import MOVEMENT_FIELDS, Moved, seen_mark
+from services.analytics.stock.ledger import MONTH_PARTS, MOVEMENT_FIELDS, Moved, month_sums, seen_mark
 from services.drift import Drift
 
 BATCH = 1_000
@@ -46,7 +46,7 @@ async def _differences(mark: LedgerMark, moved: Moved) -> AsyncIterator[Drift]:
         (
             VariantMonth,
             ("variant_id", "currency", "month"),
-            {place: (sum(sold.values()), sold) for place, sold in moved.months.items()},
+            {place: month_sums(sold) for place, sold in moved.months.items()},
         ),
         (VariantSold, ("variant_id",), {(variant_id,): at for variant_id, at in moved.sold.items()}),
     )
@@ -72,7 +72,7 @@ async def _stored(document: type[AgoraDocument], generation: int) -> AsyncIterat
 def _told(row: Row) -> Any:
     if "totals" in row:
         return row["totals"], row["quarters"]
-    return (row["pieces"], row["sold"]) if "sold" in row else row["last_sold_at"]
+    return {name: row[name] for name in ("pieces", *MONTH_PARTS)} if "sold" in row else row["last_sold_at"]
 
 
 def _drift(document: type[AgoraDocument], id: Any, place: tuple[Any, ...], stored: Any, meant: Any) -> Drift:

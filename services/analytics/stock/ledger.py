@@ -12,12 +12,13 @@ from typing import Any
 from beanie import PydanticObjectId
 
 from models.analytics.events import day_of
-from models.analytics.ledger import BEGINNING, LedgerMark, StockDay, VariantMonth, VariantSold
+from models.analytics.ledger import BEGINNING, VERSION, LedgerMark, StockDay, VariantMonth, VariantSold
+from models.analytics.rollups import third_of
 from models.base import AgoraDocument
 from models.base import now as present
 from models.database import DuplicateKeyError, Session, run_transaction, start_again
 from models.inventory.stock import MovementKind, StockMovement
-from services.analytics.periods import QUARTER
+from services.analytics.periods import QUARTER, QUARTERS
 from services.analytics.rollups.counting import add_up
 
 Row = dict[str, Any]
@@ -27,6 +28,7 @@ HOT = "analytics_ledgers"
 SETTLED = timedelta(minutes=5)  # a transaction is over long before
 BATCH = 5_000  # movements of one transaction: of a few days, so that many go to one row
 DELETED = 1_000
+MONTH_PARTS = ("thirds", "days", "sold")
 SOLD_KINDS = [MovementKind.SALE, MovementKind.RETURN, MovementKind.CANCELLATION]
 MOVEMENT_FIELDS = dict.fromkeys(("kind", "variant_id", "quantity", "value", "cost", "occurred_at", "created_at"), 1)
 
@@ -84,15 +86,24 @@ class LedgerService:
 
 
 async def seen_mark(session: Session) -> LedgerMark:
-    """The mark for who reads only; at the beginning where nothing was ever followed."""
+    """The mark for who reads only; at the beginning where nothing was ever followed, or by an older version of Agora alone."""
     row = await LedgerMark.find_row({"ledger": STOCK}, session=session)
-    return LedgerMark.from_row(row) if row else LedgerMark(ledger=STOCK)
+    mark = LedgerMark.from_row(row) if row else LedgerMark(ledger=STOCK)
+    return mark if mark.version == VERSION else mark.model_copy(update={"until": BEGINNING})
 
 
 async def mark_of(session: Session) -> LedgerMark:
-    """The mark as the transaction sees it; made where there is none."""
+    """The mark as the transaction sees it; made where there is none, and set back where it is of an older version."""
     row = await LedgerMark.find_row({"ledger": STOCK}, session=session)
-    return LedgerMark.from_row(row) if row else await LedgerMark(ledger=STOCK).store_later(session=session, refused=_overtaken)
+    if row is None:
+        return await LedgerMark(ledger=STOCK, version=VERSION).store_later(session=session, refused=_overtaken)
+    mark: LedgerMark = LedgerMark.from_row(row)
+    if mark.version == VERSION:
+        return mark
+    fresh = {"generation": mark.generation + 1, "version": VERSION, "until": BEGINNING}
+    await LedgerMark.change_later({"_id": mark.id, "until": mark.until}, {"$set": fresh}, session=session, unmet=_lost())
+    renewed: LedgerMark = mark.model_copy(update=fresh)
+    return renewed
 
 
 async def _next(mark: LedgerMark, horizon: datetime, limit: int, session: Session) -> tuple[list[Row], datetime]:
@@ -171,12 +182,12 @@ async def _move_months(
     found = await VariantMonth.find_rows(query, dict.fromkeys(names, 1), session=session) if months else []
     ids = {tuple(row[name] for name in names): row["_id"] for row in found}
     for place, sold in months.items():
+        sums = month_sums(sold)
         if place in ids:
-            sums = {f"sold.{quarter}": pieces for quarter, pieces in sold.items()}
-            await _increase(VariantMonth, ids[place], {"pieces": sum(sold.values()), **sums}, session)
+            parts = {f"{part}.{number}": pieces for part in MONTH_PARTS for number, pieces in sums[part].items()}
+            await _increase(VariantMonth, ids[place], {"pieces": sums["pieces"], **parts}, session)
         else:
-            fields = {"pieces": sum(sold.values()), "sold": sold}
-            row = VariantMonth(generation=generation, **dict(zip(names, place, strict=True)), **fields)
+            row = VariantMonth(generation=generation, **dict(zip(names, place, strict=True)), **sums)
             await row.store_later(session=session, refused=_overtaken)
 
 
@@ -195,6 +206,17 @@ async def _move_sold(sold: Mapping[PydanticObjectId, datetime], generation: int,
 
 async def _increase(document: type[AgoraDocument], id: PydanticObjectId, sums: Mapping[str, int], session: Session) -> None:
     await document.change_later({"_id": id}, {"$inc": dict(sums)}, session=session, unmet=_lost())
+
+
+def month_sums(sold: Mapping[str, int]) -> Row:
+    """What the row of a month holds of these pieces by its quarter-hours."""
+    thirds: dict[str, int] = {}
+    days: dict[str, int] = {}
+    for quarter, pieces in sold.items():
+        day = int(quarter) // QUARTERS + 1
+        add_up(days, {str(day): pieces})
+        add_up(thirds, {str(third_of(day)): pieces})
+    return {"pieces": sum(sold.values()), "thirds": thirds, "days": days, "sold": dict(sold)}
 
 
 def month_of(moment: datetime) -> datetime:

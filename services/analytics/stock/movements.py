@@ -10,8 +10,9 @@ from models.analytics.events import day_of
 from models.analytics.ledger import BEGINNING, LedgerMark, StockDay, VariantMonth, VariantSold
 from models.database import Session, run_transaction
 from models.inventory.stock import MovementKind, StockMovement
-from services.analytics.periods import QUARTER
+from services.analytics.periods import QUARTER, QUARTERS
 from services.analytics.rollups.counting import add_up
+from services.analytics.rollups.stretches import sum_of, sum_of_days
 from services.analytics.stock.ledger import SOLD_KINDS, month_of, seen_mark
 
 Row = dict[str, Any]
@@ -54,15 +55,8 @@ async def read_sold(
         if mark.until == BEGINNING:
             return found
         place = {"generation": mark.generation, "variant_id": {"$in": sorted(variant_ids)}, "currency": currency}
-        months = _months_between(starts_at, ends_at)
-        cut = [month for month in months if month < starts_at or ends_at < _next_month(month)]
-        whole = {**place, "month": {"$in": [month for month in months if month not in cut]}}
-        for row in await VariantMonth.find_rows(whole, {"variant_id": 1, "pieces": 1}, session=session):
-            found[row["variant_id"]] = found.get(row["variant_id"], 0) + row["pieces"]
-        for row in await VariantMonth.find_rows({**place, "month": {"$in": cut}}, session=session) if cut else []:
-            first, beyond = (starts_at - row["month"]) // QUARTER, (ends_at - row["month"]) // QUARTER
-            pieces = sum(sold for quarter, sold in row["sold"].items() if first <= int(quarter) < beyond)
-            found[row["variant_id"]] = found.get(row["variant_id"], 0) + pieces
+        for row in await VariantMonth.aggregate_rows(months_pipeline(place, starts_at, ends_at), session=session):
+            found[row["_id"]] = found.get(row["_id"], 0) + int(row["sold"])
         return found
 
     return await run_transaction(look)
@@ -109,6 +103,34 @@ def sold_pipeline(
         {"$match": {"kind": {"$in": SOLD_KINDS}, "value.currency": currency}},
         {"$group": {"_id": "$variant_id", "sold": {"$sum": "$quantity"}}},
     ]
+
+
+def months_pipeline(place: Row, starts_at: datetime, ends_at: datetime) -> list[Row]:
+    """Rows `{"_id": <variant>, "sold": -7}`; starts in `stock_variant_months`."""
+    months = _months_between(starts_at, ends_at)
+    sold: Any = "$pieces"
+    for month in months:
+        if month < starts_at or ends_at < _next_month(month):
+            sold = {"$cond": [{"$eq": ["$month", month]}, _part_of_month(month, starts_at, ends_at), sold]}
+    return [{"$match": {**place, "month": {"$in": months}}}, {"$group": {"_id": "$variant_id", "sold": {"$sum": sold}}}]
+
+
+def _part_of_month(month: datetime, starts_at: datetime, ends_at: datetime) -> Row:
+    """The sum of what lies within the time. A day that is cut is told by the quarter-hours of its shorter side."""
+    days = range(1, (_next_month(month) - month).days + 1)
+    whole, added, taken_off = [], list[str](), list[str]()
+    for day in days:
+        first = QUARTERS * (day - 1)
+        quarters = [f"$sold.{number}" for number in range(first, first + QUARTERS)]
+        begin, end = (min(max((at - month) // QUARTER - first, 0), QUARTERS) for at in (starts_at, ends_at))
+        inside, outside = quarters[begin:end], quarters[:begin] + quarters[end:]
+        if len(inside) > len(outside):
+            whole.append(day)
+            taken_off += outside
+        else:
+            added += inside
+    within = sum_of_days(month, whole, path=lambda part, number: f"${part}.{number}")
+    return {"$subtract": [{"$add": [within, sum_of(added)]}, sum_of(taken_off)]}
 
 
 def sellers_pipeline(mark: LedgerMark, since: datetime) -> list[Row]:

@@ -140,7 +140,10 @@ class TestReminders:
         assert "Hello Ada" in mail.text
         assert "2 things worth $39.80" in mail.text
         assert settings.base_url in mail.text
-        assert (await abandoned_rows())[0]["reminded_at"] is not None
+        [left] = await abandoned_rows()
+        assert left["reminded_at"] is not None
+        [event] = await Event.find_rows({"type": EventType.CART_REMINDED})
+        assert event["payload"]["abandonment_id"] == str(left["_id"])
         assert await remind(settings, mailer) == []
 
     @pytest.mark.parametrize("who", ["guest", "unsubscribed", "without profile", "deactivated", "back", "bought"])

@@ -154,10 +154,15 @@ class TestReceive:
         assert (kept.state, kept.captured, kept.failure_code) == (PaymentState.CAPTURED, 4990, None)
 
     async def test_money_that_was_taken_outweighs_a_failure_believed_in(self, gateways: Gateways) -> None:
-        payment = await in_flight(state=PaymentState.FAILED, failure_code="no_answer")
-        await receive(gateways, *message("evt_1", "payment.captured", said_of(payment, "captured", captured=4990)))
+        """And leaves what reports tell of what was believed before."""
+        given_up = now() - timedelta(hours=1)
+        payment = await in_flight(state=PaymentState.FAILED, failure_code="no_answer", settled_at=given_up)
+        await receive(gateways, *message("evt_1", "payment.voided", said_of(payment, "voided")))
+        voided = await PaymentService.get(payment.id)
+        await receive(gateways, *message("evt_2", "payment.captured", said_of(payment, "captured", captured=4990)))
         kept = await PaymentService.get(payment.id)
         assert (kept.state, kept.captured, kept.failure_code) == (PaymentState.CAPTURED, 4990, None)
+        assert (kept.failed_at, kept.failed_code, kept.voided_at) == (given_up, "no_answer", voided.settled_at)
 
     async def test_what_was_never_sent_cannot_be_captured_by_a_webhook(self, gateways: Gateways) -> None:
         payment = await create_payment(state=PaymentState.FAILED, failure_code="blocked")

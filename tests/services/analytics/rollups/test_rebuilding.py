@@ -15,9 +15,11 @@ from beanie import PydanticObjectId
 
 from models.analytics.rollups import (
     PERMANENT,
+    VERSION,
     Dimension,
     FactMark,
     GenerationState,
+    HourRollup,
     MonthRollup,
     Rollup,
     RollupGeneration,
@@ -34,7 +36,7 @@ from services.analytics.rollups.consumer import ROLLUP_CONSUMER
 from services.analytics.rollups.counting import Entry, Fact, count_facts
 from services.analytics.rollups.facts import facts_of_order
 from services.analytics.rollups.rebuilding import RebuildOvertakenError
-from services.analytics.rollups.rollups import RollupService
+from services.analytics.rollups.rollups import OutdatedRollupsError, RollupService
 from services.ecommerce.orders.cancellation import CancellationService
 from services.ecommerce.orders.reading import OrderAccess
 from services.ecommerce.orders.settlement import OrderSettlement
@@ -59,14 +61,16 @@ async def rebuilt() -> int:
 
 
 async def books() -> dict[tuple[str, str, str, str], list[dict[str, Any]]]:
-    """What the generation that is read holds of days and of months."""
+    """What the generation that is read holds of days, months and their hours."""
     rows = await RollupGeneration.find_rows({"state": GenerationState.READY.value}, sort=[("number", -1)])
     newest = rows[0]["number"] if rows else None
     days = await Rollup.find_rows({"generation": newest})
     months = await MonthRollup.find_rows({"generation": newest})
+    hours = await HourRollup.find_rows({"generation": newest})
     return {
         **{_place(row, f"{row['day']:%Y-%m-%d}"): [row["totals"], row["quarters"]] for row in days},
         **{_place(row, f"{row['month']:%Y-%m}"): [row["totals"], row["thirds"], row["days"]] for row in months},
+        **{_place(row, f"{row['month']:%Y-%m} {row['hour']}"): [row["days"]] for row in hours},
     }
 
 
@@ -204,7 +208,7 @@ class TestFacts:
         }
         of_red = {"orders": 1, "units": 3, "gross": 4000, "discount": 400, "tax": 360, "total": 3960}
         of_blue = {"orders": 1, "units": 1, "gross": 3000, "discount": 300, "tax": 270, "total": 2970}
-        given_back = {"refunds": 7430, "refunded_count": 1}
+        given_back, way = {"refunds": 7430, "refunded_count": 1}, "card/sandbox"
 
         def entries(*parts: tuple[Dimension, str, dict[str, int]]) -> list[Entry]:
             return [Entry(dimension, key, "USD", metrics) for dimension, key, metrics in parts]
@@ -230,16 +234,13 @@ class TestFacts:
                 PAID + timedelta(hours=1),
                 entries((Dimension.TOTAL, "", {"cancelled": 1}), (Dimension.SOURCE, "shop", {"cancelled": 1})),
             ),
-            Fact(
-                f"capture:{payment.id}",
-                PAID,
-                entries((Dimension.METHOD, "card", {"attempts": 1, "captured_count": 1, "captured": 7430})),
-            ),
+            Fact(f"attempt:{payment.id}", payment.created_at, entries((Dimension.PAYMENT, way, {"attempts": 1}))),
+            Fact(f"capture:{payment.id}", PAID, entries((Dimension.PAYMENT, way, {"captured_count": 1, "captured": 7430}))),
             Fact(
                 f"refund:{back.id}",
                 PAID + timedelta(hours=2),
                 entries(
-                    (Dimension.METHOD, "card", {"refunds": 7430}),
+                    (Dimension.PAYMENT, way, given_back),
                     (Dimension.TOTAL, "", given_back),
                     (Dimension.SOURCE, "shop", given_back),
                 ),
@@ -259,15 +260,27 @@ class TestFacts:
         waiting = make_sale([make_sold_line(product)], paid_at=None)
         fallen = make_sale([make_sold_line(product)], paid_at=None, cancelled_at=PAID)
         payment = make_payment(
-            subject=f"order:{fallen.id}", amount=usd(1000), state=PaymentState.FAILED, declined_at=PAID, settled_at=PAID
+            subject=f"order:{fallen.id}",
+            amount=usd(1000),
+            state=PaymentState.FAILED,
+            failure_code="expired",
+            settled_at=PAID,
         )
 
         assert facts_of_order(waiting.row()) == []
         assert facts_of_order(fallen.row(), payments=[payment.row()]) == [
-            Fact(f"failure:{payment.id}", PAID, [Entry(Dimension.METHOD, payment.method, "USD", {"attempts": 1, "failed": 1})])
+            Fact(f"attempt:{payment.id}", payment.created_at, [Entry(Dimension.PAYMENT, "card/sandbox", "USD", {"attempts": 1})]),
+            Fact(
+                f"failure:{payment.id}",
+                PAID,
+                [
+                    Entry(Dimension.PAYMENT, "card/sandbox", "USD", {"failed": 1}),
+                    Entry(Dimension.FAILURE, "expired", "USD", {"failed": 1, "amount": 1000}),
+                ],
+            ),
         ]
 
-    async def test_money_that_was_no_sale_goes_back_by_its_method_alone(self, database: Database) -> None:
+    async def test_money_that_was_no_sale_goes_back_by_its_payment_alone(self, database: Database) -> None:
         order = make_sale([make_sold_line(await create_product())], paid_at=PAID)
         paid_with(order)
         second = make_payment(subject=f"order:{order.id}", state=PaymentState.PROCESSING)
@@ -277,7 +290,7 @@ class TestFacts:
         found = facts_of_order(order.row(), payments=[second.row()], refunds=[refund.row(), open_one.row()])
 
         assert [fact.key for fact in found] == [f"sale:{order.id}", f"refund:{refund.id}"]
-        assert found[1].entries == [Entry(Dimension.METHOD, second.method, second.amount.currency, {"refunds": 500})]
+        assert found[1].entries == [Entry(Dimension.PAYMENT, "card/sandbox", "USD", {"refunded_count": 1, "refunds": 500})]
 
 
 class TestConsumer:
@@ -348,8 +361,9 @@ class TestConsumer:
         assert (first, second) == (3200, 5400)
         wanted = {"orders": 2, "units": 3, "gross": 6000, "tax": 600, "shipping": 2000, "total": 8600}
         assert +Counter(sums) == Counter({**wanted, "refunds": 3200, "refunded_count": 1, "cancelled": 1})
-        cards = await RollupService.totals(Dimension.METHOD, key="card", currency="USD", period=period)
-        assert cards == {"attempts": 3, "captured_count": 2, "captured": 8600, "failed": 1, "refunds": 3200}
+        cards = await RollupService.totals(Dimension.PAYMENT, key=f"card/{till.gateway.name}", currency="USD", period=period)
+        tried = {"attempts": 3, "captured_count": 2, "captured": 8600, "failed": 1, "voided": 0}
+        assert cards == {**tried, "refunded_count": 1, "refunds": 3200, "failed_refunds": 0}
         checkpoint = await Checkpoint.find_row({"consumer": "rollups"})
         assert checkpoint is not None
         assert (checkpoint["sequence"], checkpoint["failures"]) == (await EventService.last_sequence(), 0)
@@ -375,11 +389,25 @@ class TestRebuild:
         assert await books() == before
         for document in (Rollup, MonthRollup, FactMark):
             assert {row["generation"] for row in await document.find_rows({})} == {PERMANENT, 2}
+        assert {row["generation"] for row in await HourRollup.find_rows({})} == {2}
         generations = await RollupGeneration.find_rows({}, sort=[("number", 1)])
         assert [(row["number"], row["state"], row["facts"]) for row in generations] == [
             (1, "dropped", count),
             (2, "ready", count),
         ]
+
+    async def test_what_an_older_version_counted_is_refused_and_renewed(self, shop: Shop) -> None:
+        await shop(random.Random(3), 3)
+        count = await rebuilt()
+        assert await RollupService.renew() == 0
+        await RollupGeneration.collection().update_many({}, {"$unset": {"version": 1}})
+        day = Period(PAID.date(), PAID.date() + timedelta(days=1), ZoneInfo("UTC"))
+
+        assert await drift() == [f"version: 0 / {VERSION}"]
+        with pytest.raises(OutdatedRollupsError):
+            await RollupService.totals(Dimension.TOTAL, currency="USD", period=day)
+        assert await RollupService.renew(pause=NO_PAUSE) == count
+        assert await drift() == []
 
     async def test_nothing_is_made_of_nothing(self, database: Database) -> None:
         assert await rebuilt() == 0

@@ -18,6 +18,7 @@ from models.analytics.rollups import (
     Dimension,
     FactMark,
     GenerationState,
+    HourRollup,
     MonthRollup,
     Rollup,
     RollupGeneration,
@@ -104,12 +105,12 @@ class TestApply:
 
         assert len(sent) == 0
 
-    async def test_sends_six_commands_however_many_facts(self, database: Database, commands: CommandLog) -> None:
+    async def test_sends_seven_commands_however_many_facts(self, database: Database, commands: CommandLog) -> None:
         await RollupService.apply([sale(0, "2026-11-01T10:00")])
         with commands.counting() as sent:
             await RollupService.apply([sale(number, "2026-11-01T10:00") for number in range(50)])
 
-        assert [name.split()[0] for name in sent.sent] == [*["find"] * 4, "bulkWrite", "commitTransaction"]
+        assert [name.split()[0] for name in sent.sent] == [*["find"] * 5, "bulkWrite", "commitTransaction"]
 
     async def test_joins_the_callers_transaction(self, database: Database) -> None:
         class ThinksBetterOfItError(Exception):
@@ -213,13 +214,24 @@ class TestSeries:
         assert [sums["total"] for sums in hours] == [0, 0, 1, 10, *[0] * 20, 100]
         assert [sums["total"] for sums in each] == [0, 111, 0]
 
-    async def test_takes_two_commands(self, database: Database, commands: CommandLog) -> None:
-        await RollupService.apply([sale(1, "2026-11-01T10:00")])
+    @pytest.mark.parametrize(
+        ("dimension", "zone", "read"),
+        [
+            (Dimension.TOTAL, "Europe/Berlin", [(4, "months"), (9, "hours")]),  # from 22:00, in November from 23:00
+            (Dimension.TOTAL, "Asia/Kathmandu", [(94, "rollups")]),  # midnight is no whole hour
+            (Dimension.PRODUCT, "Europe/Berlin", [(94, "rollups")]),  # not told over time
+        ],
+    )
+    async def test_reads_rows_of_hours_where_a_zone_cuts_every_day_at_a_whole_one(
+        self, database: Database, commands: CommandLog, dimension: Dimension, zone: str, read: list[tuple[int, str]]
+    ) -> None:
+        await RollupService.apply([sale(1, "2026-10-31T22:30"), sale(2, "2026-10-31T23:30", total=7)])
         with commands.counting() as sent:
-            period = days("2026-08-01", "2026-11-02", "Europe/Berlin")
-            await RollupService.series(Dimension.TOTAL, currency="USD", period=period, granularity=Granularity.DAY)
+            period = days("2026-08-01", "2026-11-02", zone)
+            await RollupService.series(dimension, currency="USD", period=period, granularity=Granularity.DAY)
 
-        assert len(sent) == 2
+        asked = [(len(one.filter["_id"]["$in"]), one.collection.removeprefix("analytics_")) for one in sent.reads[1:]]
+        assert asked == read
 
     async def test_hours_of_too_many_days_are_refused(self, database: Database) -> None:
         with pytest.raises(InvalidPeriodError):
@@ -298,7 +310,7 @@ class TestProperty:
     async def test_sums_of_any_zone_are_those_of_plain_python(
         self, database: Database, histories: Sequence[list[tuple[datetime, int, str]]], offset: int, length: int
     ) -> None:
-        for document in (Rollup, MonthRollup, FactMark, RollupGeneration):
+        for document in (Rollup, MonthRollup, HourRollup, FactMark, RollupGeneration):
             await document.collection().delete_many({})
         facts = [sale(number, at, total=amount, product=product) for number, (at, amount, product) in enumerate(histories[0])]
         for at in range(0, len(facts), 7):
