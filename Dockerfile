@@ -11,7 +11,7 @@ WORKDIR /agora
 COPY pyproject.toml README.md LICENSE ./
 COPY constraints constraints
 RUN mkdir models services api scripts \
-    && pip install -c constraints/${LANE}.txt ".[${LANE}]" \
+    && pip install -c constraints/${LANE}.txt ".[${LANE},stripe]" \
     && pip uninstall --yes agora
 
 COPY models models

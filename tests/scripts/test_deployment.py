@@ -95,6 +95,10 @@ class TestCompose:
         assert options["options"]["readConcernLevel"] == "majority"
         assert options["options"]["replicaSet"] == "rs0"
 
+    @pytest.mark.parametrize("name", ["api", "worker"])
+    def test_whatever_else_is_set_in_env_reaches_agora(self, compose: dict[str, Any], name: str) -> None:
+        assert compose["services"][name]["env_file"] == [{"path": ".env", "required": False}]
+
     def test_holds_no_secret_and_refuses_to_start_without_one(self, compose: dict[str, Any]) -> None:
         for name in ("api", "worker"):
             environment = compose["services"][name]["environment"]
@@ -126,6 +130,7 @@ class TestDockerfile:
     def test_installs_from_the_constraints_of_a_lane(self, dockerfile: str) -> None:
         assert "-c constraints/${LANE}.txt" in dockerfile
         assert "ARG LANE=pymongo" in dockerfile
+        assert '".[${LANE},stripe]"' in dockerfile, "without a gateway there is no shop"
 
     def test_health_path_is_served(self, dockerfile: str, settings: Settings) -> None:
         path = re.search(r"127\.0\.0\.1:8000(/\w+)", dockerfile)
