@@ -93,5 +93,5 @@ async def get_funnel(request: Request, viewer: Analyst, scope: ReportPeriod) -> 
 
 @router.get("/carts", response_model=CartReport, responses=reports())
 async def get_cart_report(request: Request, viewer: Analyst, scope: ReportPeriod) -> Response:
-    """Carts that were left alone, and how many of them were bought after all. A year at most."""
+    """Carts by when they were found left alone, and how many of them were bought after all."""
     return await answer_report(request, scope, make=lambda: FunnelService.get_cart_report(scope, viewer=viewer))
