@@ -85,7 +85,9 @@ def commands() -> CommandLog:
 @pytest.fixture
 async def database(settings: Settings, databases: DatabasePool, commands: CommandLog) -> AsyncIterator[Database]:
     """The test's database, with the documents bound to it."""
-    connected = Database.connect(settings.mongodb_uri, settings.database, listeners=[commands])
+    connected = Database.connect(
+        settings.mongodb_uri, settings.database, timeout_ms=int(patiently(settings.database_timeout_ms)), listeners=[commands]
+    )
     await databases.bind(connected)
     clear_all_caches()
     yield connected

@@ -66,7 +66,8 @@ class Tracker(CommandListener):
         return None if unknown or unfinished or standing else changed
 
     def started(self, event: CommandStartedEvent) -> None:
-        name, command, place = event.command_name, event.command, event.database_name
+        name, command = event.command_name, event.command
+        place, changed = _about(event)
         with self._lock:
             session = bytes(command["lsid"]["id"]) if command.get("autocommit") is False else None
             if name in _ENDS:
@@ -77,9 +78,8 @@ class Tracker(CommandListener):
             if name in _HARMLESS and not _writes(command):
                 return
             self._under_way[_call(event)] = (place, None)
-            if name in _CHANGES:
-                self._changed.add((place, command[name]))
-            else:
+            self._changed |= changed
+            if not changed:
                 self._unforeseen.add(place)
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
@@ -99,6 +99,16 @@ class Tracker(CommandListener):
 
 def _call(event: CommandStartedEvent | CommandSucceededEvent | CommandFailedEvent) -> _Call:
     return event.connection_id, event.request_id
+
+
+def _about(event: CommandStartedEvent) -> tuple[str, set[tuple[str, str]]]:
+    """The database of a command, and the collections it changes, each with its database, if that can be told."""
+    name, command = event.command_name, event.command
+    if name != "bulkWrite":
+        return event.database_name, {(event.database_name, command[name])} if name in _CHANGES else set()
+    # It is sent to `admin`, and names what it is about.
+    spaces = [space["ns"].partition(".") for space in command["nsInfo"]]
+    return spaces[0][0], {(place, collection) for place, _, collection in spaces}
 
 
 def _writes(command: Mapping[str, Any]) -> bool:

@@ -59,6 +59,13 @@ async def transaction_rolled_back(database: Database) -> None:
         await run_transaction(work)
 
 
+async def late_write(database: Database) -> None:
+    async def work(session: object) -> None:
+        await Tag(name="a", slug="a").store_later(session=session)
+
+    await run_transaction(work)
+
+
 async def collection_dropped(database: Database) -> None:
     await Tag(name="a", slug="a").store()
     await database.raw["tags"].drop()
@@ -103,6 +110,7 @@ PUT_RIGHT: list[Act] = [
     bulk,
     transaction,
     transaction_rolled_back,
+    late_write,
     collection_dropped,
     index_dropped,
     collection_made,

@@ -21,6 +21,7 @@ _numbers = count(1)
 
 CLIENT = ClientInfo("203.0.113.7", "Test/1.0")
 PASSWORD = "correct horse battery"
+_USUAL = Settings(_env_file=None, secret_key="x" * 32, mongodb_uri="mongodb://unused")
 
 
 def make_user(**over: Any) -> User:
@@ -47,11 +48,10 @@ async def create_user(**over: Any) -> User:
 
 async def open_session(user: User, *, settings: Settings | None = None, now: datetime | None = None) -> NewSession:
     """A session of `user`, opened without a password."""
-    settings = settings or Settings(_env_file=None, secret_key="x" * 32, mongodb_uri="mongodb://unused")
 
     async def work(session: Session) -> NewSession:
         return await SessionService.create(
-            session, user, device_id="test-device", client=CLIENT, settings=settings, now=now or present()
+            session, user, device_id="test-device", client=CLIENT, settings=settings or _USUAL, now=now or present()
         )
 
     return await run_transaction(work)

@@ -6,6 +6,7 @@ import contextlib
 import pytest
 
 from services.heavy import AT_ONCE, QUEUE, READERS_AT_ONCE, OverloadedError, heavy_work, rollup_reads
+from tests.races import patiently
 
 
 async def test_few_at_once_the_rest_wait_and_beyond_the_queue_is_refused() -> None:
@@ -42,6 +43,6 @@ async def test_failed_work_gives_its_place_back() -> None:
 
 
 async def test_readers_of_rollups_never_wait_for_heavy_work() -> None:
-    async with heavy_work(), heavy_work(), asyncio.timeout(5), contextlib.AsyncExitStack() as readers:
+    async with heavy_work(), heavy_work(), asyncio.timeout(patiently(5)), contextlib.AsyncExitStack() as readers:
         for _ in range(READERS_AT_ONCE):
             await readers.enter_async_context(rollup_reads())
