@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import sys
+import threading
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +25,15 @@ MIN_PASSWORD_LENGTH = 8
 MAX_PASSWORD_LENGTH = 256
 UNUSABLE_HASH = "!"  # no password matches it
 
-# Argon2 gives up the GIL. A few threads bound its memory (64 MiB each) and leave the loop's own pool to others.
-_threads = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1), thread_name_prefix="argon2")
+
+def _stand_back() -> None:
+    """Of the processor take what the event loop leaves. Where a thread has no priority of its own, its work just competes."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+
+
+# Argon2 gives up the GIL. A few threads bound its memory (46 MiB each) and leave the loop's own pool to others.
+_threads = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1), thread_name_prefix="argon2", initializer=_stand_back)
 
 
 class WeakPasswordError(RuleViolatedError):
