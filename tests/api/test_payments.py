@@ -187,6 +187,30 @@ class TestWebhook:
         assert (unknown.status_code, unknown.json()["code"]) == (404, "gateway_not_found")
 
 
+@pytest.mark.usefixtures("one_window")
+class TestWebhookWindow:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"anonymous_requests": 3})
+
+    async def test_only_refused_ones_count_against_the_address(
+        self, client: httpx2.AsyncClient, app: FastAPI, desk: RecordingListener, sandbox: RunningSandbox
+    ) -> None:
+        payment = await create_payment(state=PaymentState.PROCESSING, asked_at=now(), sent_count=1)
+        sandbox.books.charge(
+            key=payment.key, amount=4990, currency="USD", method="card", token="tok_ok", capture=True, description="x"
+        )
+        event = next(event for event in reversed(sandbox.books.events) if event.data["key"] == payment.key)
+
+        async def told(secret: str) -> int:
+            headers = {"content-type": "application/json", **signed(secret, event.id, event.body)}
+            return (await client.post("/api/v1/payments/webhooks/sandbox", content=event.body, headers=headers)).status_code
+
+        assert {await told(SANDBOX_SECRET) for _ in range(5)} == {204}
+        assert [await told("whsec_b3RoZXI=") for _ in range(4)] == [400, 400, 400, 429]
+        assert await told(SANDBOX_SECRET) == 429
+
+
 class TestReconciliation:
     async def test_names_every_difference(
         self, client: httpx2.AsyncClient, app: FastAPI, staff: Headers, desk: RecordingListener, settings: Settings
