@@ -1,5 +1,6 @@
 """How a comment changes its status, and with it every counter that means "approved ones"."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from beanie import PydanticObjectId
@@ -9,7 +10,7 @@ from models.blog.posts import Post
 from models.database import Session, run_transaction
 from models.events import EventType
 from services.audit import AuditService
-from services.errors import InvalidStateError, NotFoundError, PreconditionError
+from services.errors import AppError, InvalidStateError, NotFoundError, PreconditionError
 from services.events import EventService
 from services.users.permissions import Permission, Viewer
 
@@ -75,30 +76,56 @@ async def move_comment(
     """
 
     async def work(session: Session) -> Comment:
-        update = {"$set": {"status": to, **(ERASED if to is CommentStatus.DELETED else {})}}
-        for before, appeared in _moves(to):
-            condition: dict[str, Any] = {"_id": comment.id, "status": {"$in": before}}
-            if revision is not None:
-                condition["revision"] = revision
-            moved = await Comment.change(condition, update, session=session)
-            if moved is not None:
-                await count_comment(moved, appeared, session=session)
-                await record_move(moved, appeared, viewer=viewer, is_moderation=is_moderation, session=session)
-                return moved
-        return await _unmoved(comment.id, to, revision, session)
+        await _move(comment, to, viewer=viewer, is_moderation=is_moderation, revision=revision, session=session)
+        row = await Comment.find_row({"_id": comment.id}, session=session)
+        assert row is not None, "it was moved, or found where it was wanted"
+        return Comment.from_row(row)
 
     return await run_transaction(work, hot=[comment.post_id])
+
+
+async def moderate_comments(
+    comments: Sequence[Comment], to: CommentStatus, *, viewer: Viewer
+) -> dict[PydanticObjectId, AppError]:
+    """Moderate several as `move_comment` does one, in one transaction; returns why, for each that was not moved."""
+
+    async def work(session: Session) -> dict[PydanticObjectId, AppError]:
+        refusals: dict[PydanticObjectId, AppError] = {}
+        for comment in comments:
+            try:
+                await _move(comment, to, viewer=viewer, is_moderation=True, revision=None, session=session)
+            except AppError as error:
+                refusals[comment.id] = error
+        return refusals
+
+    return await run_transaction(work, hot=[comment.post_id for comment in comments])
+
+
+async def _move(
+    comment: Comment, to: CommentStatus, *, viewer: Viewer, is_moderation: bool, revision: int | None, session: Session
+) -> None:
+    """Refuses before it writes anything, so that others may still be moved in the same transaction."""
+    update = {"$set": {"status": to, **(ERASED if to is CommentStatus.DELETED else {})}}
+    for before, appeared in _moves(to):
+        condition: dict[str, Any] = {"_id": comment.id, "status": {"$in": before}}
+        if revision is not None:
+            condition["revision"] = revision
+        if await Comment.change_row(condition, update, session=session):
+            moved = comment.model_copy(update={"status": to})
+            await count_comment(moved, appeared, session=session)
+            await record_move(moved, appeared, viewer=viewer, is_moderation=is_moderation, session=session)
+            return
+    await _require_there(comment.id, to, revision, session)
 
 
 async def count_comment(comment: Comment, appeared: int, *, session: Session) -> None:
     """Count a comment that became public (1), or stopped being so (-1), at its post and at every comment above it."""
     if appeared == 0:
         return
-    await Post.change_many({"_id": comment.post_id}, {"$inc": {"comments_count": appeared}}, session=session)
-    if comment.parent_id is not None:
-        await Comment.change_many({"_id": comment.parent_id}, {"$inc": {"replies_count": appeared}}, session=session)
-        above = {"_id": {"$in": comment.ancestor_ids}}
-        await Comment.change_many(above, {"$inc": {"descendants_count": appeared}}, session=session)
+    await Post.change_later({"_id": comment.post_id}, {"$inc": {"comments_count": appeared}}, session=session)
+    for above in comment.ancestor_ids:
+        grown = {"descendants_count": appeared, **({"replies_count": appeared} if above == comment.parent_id else {})}
+        await Comment.change_later({"_id": above}, {"$inc": grown}, session=session)
 
 
 async def record_move(comment: Comment, appeared: int, *, viewer: Viewer, is_moderation: bool, session: Session) -> None:
@@ -129,8 +156,8 @@ def _moves(to: CommentStatus) -> list[tuple[list[CommentStatus], int]]:
     return [([CommentStatus.APPROVED], -1), (hidden, 0)]
 
 
-async def _unmoved(comment_id: PydanticObjectId, to: CommentStatus, revision: int | None, session: Session) -> Comment:
-    """Nobody can have it moved: say why, or return it when it stands where it was wanted."""
+async def _require_there(comment_id: PydanticObjectId, to: CommentStatus, revision: int | None, session: Session) -> None:
+    """Nobody can have it moved: say why, unless it stands where it was wanted."""
     row = await Comment.find_row({"_id": comment_id}, session=session)
     if row is None:
         raise CommentNotFoundError(comment_id)
@@ -139,4 +166,3 @@ async def _unmoved(comment_id: PydanticObjectId, to: CommentStatus, revision: in
     if revision is not None and row["revision"] != revision:
         raise PreconditionError
     assert row["status"] == to, "every other status leads to every one"
-    return Comment.from_row(row)

@@ -7,7 +7,14 @@ from beanie import PydanticObjectId
 
 from models.blog.comments import Comment, CommentModeration, CommentStatus, ModerationAction, ModerationResult
 from models.blog.posts import Post
-from services.blog.comment_states import CommentNotFoundError, get_comment, may_moderate, moderates, move_comment
+from services.blog.comment_states import (
+    CommentNotFoundError,
+    get_comment,
+    may_moderate,
+    moderate_comments,
+    moderates,
+    move_comment,
+)
 from services.blog.threads import MODERATION_FIELDS, names_of, to_moderation
 from services.errors import AppError, PermissionDeniedError, RuleViolatedError
 from services.pagination import CursorCodec, CursorPage, PageRequest
@@ -99,7 +106,7 @@ class ModerationService:
     async def moderate_many(
         comment_ids: Sequence[PydanticObjectId], action: ModerationAction, *, viewer: Viewer
     ) -> list[ModerationResult]:
-        """Do `action` with each of up to 100 comments, one after the other, and say what became of each, in their order.
+        """Do `action` with each of up to 100 comments, together, and say what became of each, in their order.
 
         One that is refused does not stop the rest; one that is named twice is done once. Raises PermissionDeniedError and
         TooManyCommentsError.
@@ -108,8 +115,12 @@ class ModerationService:
         if not 1 <= len(comment_ids) <= MAX_BULK:
             raise TooManyCommentsError(len(comment_ids))
         rows = await Comment.find_rows({"_id": {"$in": list(comment_ids)}})
-        found = {row["_id"]: Comment.from_row(row) for row in rows}
-        return [await _result(comment_id, found.get(comment_id), action, viewer) for comment_id in dict.fromkeys(comment_ids)]
+        found = [Comment.from_row(row) for row in rows]
+        status = _STATUS_AFTER[action]
+        refusals = await moderate_comments(found, status, viewer=viewer)
+        for missing in set(comment_ids) - {comment.id for comment in found}:
+            refusals[missing] = CommentNotFoundError(missing)
+        return [_result(comment_id, status, refusals.get(comment_id)) for comment_id in dict.fromkeys(comment_ids)]
 
 
 async def _require_queue(viewer: Viewer, post_id: PydanticObjectId | None) -> None:
@@ -120,13 +131,7 @@ async def _require_queue(viewer: Viewer, post_id: PydanticObjectId | None) -> No
         raise PermissionDeniedError
 
 
-async def _result(
-    comment_id: PydanticObjectId, comment: Comment | None, action: ModerationAction, viewer: Viewer
-) -> ModerationResult:
-    try:
-        if comment is None:
-            raise CommentNotFoundError(comment_id)
-        moved = await move_comment(comment, _STATUS_AFTER[action], viewer=viewer, is_moderation=True)
-    except AppError as error:
-        return ModerationResult(id=comment_id, status=None, error=error.code, detail=error.detail)
-    return ModerationResult(id=comment_id, status=moved.status, error=None, detail=None)
+def _result(comment_id: PydanticObjectId, status: CommentStatus, refusal: AppError | None) -> ModerationResult:
+    if refusal is not None:
+        return ModerationResult(id=comment_id, status=None, error=refusal.code, detail=refusal.detail)
+    return ModerationResult(id=comment_id, status=status, error=None, detail=None)

@@ -222,6 +222,30 @@ class TestModerateMany:
         ]
         await assert_counters_equal_recount()
 
+    async def test_twenty_are_one_transaction_of_one_command_each(self, database: Database, commands: CommandLog) -> None:
+        post, moderator = await published(), await someone()
+        waiting = [await create_comment(post=post, status=CommentStatus.PENDING) for _ in range(20)]
+
+        with commands.counting() as sent:
+            await ModerationService.moderate_many([comment.id for comment in waiting], ModerationAction.APPROVE, viewer=moderator)
+
+        assert len(sent.sent) <= 20 + 5  # the reading, the late writes, the commit
+        await assert_counters_equal_recount()
+
+    async def test_two_moderators_of_the_same_queue_count_each_comment_once(self, database: Database) -> None:
+        post, moderator = await published(), await someone()
+        waiting = [(await create_comment(post=post, status=CommentStatus.PENDING)).id for _ in range(8)]
+
+        await asyncio.gather(
+            *(
+                ModerationService.moderate_many(waiting[n:] + waiting[:n], ModerationAction.APPROVE, viewer=moderator)
+                for n in range(8)
+            ),
+            *(ModerationService.reject(comment_id, viewer=moderator) for comment_id in waiting[:2]),
+        )
+
+        await assert_counters_equal_recount()
+
     @pytest.mark.parametrize("count", [0, 101])
     async def test_takes_1_to_100(self, database: Database, count: int) -> None:
         with pytest.raises(TooManyCommentsError):
