@@ -30,8 +30,8 @@ _SILENT = frozenset(token for token in CARDS if "timeout" in token)
 _RULES = {
     Kind.CART_ADD: ("cart_stock",),
     Kind.CODE: ("coupon_", "cart_empty"),
-    Kind.CHECKOUT: ("out_of_stock", "payment_declined"),
-    Kind.CHECKOUT_IN_SILENCE: ("out_of_stock", "payment_declined"),
+    Kind.CHECKOUT: ("out_of_stock", "payment_declined", "coupon_"),
+    Kind.CHECKOUT_IN_SILENCE: ("out_of_stock", "payment_declined", "coupon_"),
 }
 
 
