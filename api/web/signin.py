@@ -6,10 +6,10 @@ The API itself never looks at these cookies: it takes bearer tokens alone, so no
 import re
 import secrets
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from api.client import client_info
 from services.errors import PermissionDeniedError, RuleViolatedError
@@ -19,6 +19,8 @@ from services.users.permissions import Viewer
 from services.users.sessions import ClientInfo, SessionService
 from services.users.tokens import form_token, is_form_token
 
+HOME = "/dashboard"
+LOGIN = "/dashboard/login"
 MAX_FORM_BYTES = 16 * 1024
 MAX_FORM_FIELDS = 50
 _SESSION = "agora_session"
@@ -27,8 +29,9 @@ _VISIT = "agora_visit"  # what the token of the sign-in form hangs on, while the
 _DEVICE_SECONDS = 365 * 24 * 3600
 _VISIT_SECONDS = 3600
 
-# Paths of the pages, with a plain query. Anything that a browser might read as another host is none.
-_OUR_PAGE = re.compile(r"/(?:dashboard|admin)(?:/[A-Za-z0-9_-]+)*/?(?:\?[A-Za-z0-9_.~%&=+:,/-]*)?")
+# Paths of the pages and their files, with a plain query. Anything that a browser might read as another host is none. No part of a
+# path begins with a dot, so that none leads upwards.
+_OUR_PAGE = re.compile(r"/(?:dashboard|admin)(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*/?(?:\?[A-Za-z0-9_.~%&=+:,/-]*)?")
 _SIGN_IN_PAGES = ("/dashboard/login", "/dashboard/logout", "/admin/login", "/admin/logout")
 
 
@@ -142,8 +145,15 @@ def _is_own_origin(request: Request) -> bool:
 def safe_next(target: str | None) -> str:
     """Where to go after signing in: a page of ours, or the dashboard for whatever else was named."""
     if not target or len(target) > 500 or not _OUR_PAGE.fullmatch(target) or target.startswith(_SIGN_IN_PAGES):
-        return "/dashboard"
+        return HOME
     return target
+
+
+def to_login(request: Request, *, target: str = "") -> Response:
+    """To the form, and from there to `target`, or to what was asked for now."""
+    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    goal = safe_next(target or asked)
+    return RedirectResponse(LOGIN if goal == HOME else f"{LOGIN}?next={quote(goal)}", 303, {"Cache-Control": "no-store"})
 
 
 async def sign_in(request: Request, login: str, password: str) -> Login:

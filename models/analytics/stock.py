@@ -25,12 +25,19 @@ class TurnoverReport(Frozen):
     value_now: Money
 
 
-class StockCover(Frozen):
-    """How long the stock of one variant lasts."""
+class StockedVariant(Frozen):
+    """A variant of which something lies somewhere, or did."""
 
     product_id: PydanticObjectId
     variant_id: PydanticObjectId
     sku: str = Field(examples=["TEE-RED-L"])
+    name: str | None = Field(description="Of its product, as it is called now; null when there is none", examples=["Linen shirt"])
+    variant_title: str | None = Field(description="Of its options; empty for a product's only one", examples=["Large / Red"])
+
+
+class StockCover(StockedVariant):
+    """How long the stock of one variant lasts."""
+
     available: int = Field(description="Pieces not promised to anybody, at all locations of the currency", examples=[40])
     units_sold: int = Field(description="In the period, less those that came back or were cancelled", examples=[60])
     days_of_cover: int | None = Field(
@@ -39,12 +46,9 @@ class StockCover(Frozen):
     )
 
 
-class DeadStockItem(Frozen):
+class DeadStockItem(StockedVariant):
     """One variant that lies there and does not sell."""
 
-    product_id: PydanticObjectId
-    variant_id: PydanticObjectId
-    sku: str = Field(examples=["TEE-RED-L"])
     on_hand: int
     value: Money
 

@@ -1,10 +1,9 @@
 """What reports of supply tell: what runs out soonest, and what is low already."""
 
-from beanie import PydanticObjectId
 from pydantic import Field
 
 from models.analytics.reports import Frozen, ReportWindow
-from models.analytics.stock import StockCover
+from models.analytics.stock import StockCover, StockedVariant
 from models.money import Currency
 
 
@@ -17,12 +16,9 @@ class CoverReport(Frozen):
     items: list[StockCover] = Field(description="Those that last the shortest first; the same days go by SKU")
 
 
-class LowStockItem(Frozen):
+class LowStockItem(StockedVariant):
     """One variant at one location."""
 
-    product_id: PydanticObjectId
-    variant_id: PydanticObjectId
-    sku: str = Field(examples=["TEE-RED-L"])
     location: str = Field(examples=["Main warehouse"])
     available: int = Field(description="Below zero by what is promised and not there", examples=[2])
     low_stock_threshold: int = Field(examples=[5])

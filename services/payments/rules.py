@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, StringConstraints, model_validator
 from models.database import DuplicateKeyError, Session, after_commit, run_transaction
 from models.fraud import FraudAction, FraudCondition, FraudField, FraudOperator, FraudRule, FraudRuleRead
 from services.audit import AuditService
-from services.errors import ConflictError, NotFoundError, RuleViolatedError
+from services.errors import ConflictError, NotFoundError, PreconditionError, RuleViolatedError
 from services.inputs import InputPart
 from services.payments.fraud import MAX_RULES, NUMERIC_FIELDS, ORDERING_OPERATORS, WINDOWED_FIELDS, default_rules, forget_rules
 from services.users.permissions import Permission, Viewer
@@ -135,15 +135,20 @@ class FraudRuleService:
         return _read(rule)
 
     @staticmethod
-    async def update_rule(rule_id: PydanticObjectId, changes: FraudRuleChanges, *, viewer: Viewer) -> FraudRuleRead:
-        """Change what is named. Raises FraudRuleNotFoundError."""
+    async def update_rule(
+        rule_id: PydanticObjectId, changes: FraudRuleChanges, *, viewer: Viewer, revision: int | None = None
+    ) -> FraudRuleRead:
+        """Change what is named. Raises FraudRuleNotFoundError, and PreconditionError unless `revision` is the present one."""
         viewer.require(Permission.MANAGE_PAYMENTS)
         fields: dict[str, Any] = changes.model_dump(exclude_unset=True, exclude={"conditions"})
         if "conditions" in changes.model_fields_set:
             fields["conditions"] = [condition.model_dump() for condition in changes.conditions]
 
         async def update(session: Session) -> FraudRule:
-            changed = await FraudRule.change({"_id": rule_id}, {"$set": fields}, session=session)
+            as_read = {"_id": rule_id} if revision is None else {"_id": rule_id, "revision": revision}
+            changed = await FraudRule.change(as_read, {"$set": fields, "$inc": {"revision": 1}}, session=session)
+            if changed is None and await FraudRule.find_row({"_id": rule_id}, {"_id": 1}, session=session) is not None:
+                raise PreconditionError
             if changed is None:
                 raise FraudRuleNotFoundError(rule_id)
             await _audit(session, "changed", changed, viewer)

@@ -163,15 +163,19 @@ class WebhookDeliveryService:
     ) -> WebhookDeliverySummary:
         """Send a message again under its own id, from the first attempt on, whether or not it got through.
 
-        Raises PermissionDeniedError, WebhookEndpointNotFoundError, WebhookDeliveryNotFoundError, WebhookEndpointOffError, and
-        WebhookDeliveryPendingError while it is being sent anyway.
+        One that failed and waits for its next attempt is sent now. Raises PermissionDeniedError, WebhookEndpointNotFoundError,
+        WebhookDeliveryNotFoundError, WebhookEndpointOffError, and WebhookDeliveryPendingError while it is being sent anyway.
         """
         viewer.require(Permission.MANAGE_WEBHOOKS)
         await _active(endpoint_id)
-        query = {"_id": delivery_id, "endpoint_id": endpoint_id, "state": {"$ne": DeliveryState.PENDING}}
+        query = {"_id": delivery_id, "endpoint_id": endpoint_id}
+        is_over = {**query, "state": {"$ne": DeliveryState.PENDING}}
+        waits = {**query, "state": DeliveryState.PENDING, "owner": None, "attempts_count": {"$gt": 0}}
 
         async def replay(session: Session) -> WebhookDelivery | None:
-            changed = await WebhookDelivery.change(query, _replayed(now or present()), session=session)
+            update = _replayed(now or present())
+            changed = await WebhookDelivery.change(is_over, update, session=session)
+            changed = changed or await WebhookDelivery.change(waits, update, session=session)
             if changed is not None:
                 subject, details = f"webhook_endpoint:{endpoint_id}", {"delivery_id": str(delivery_id)}
                 await AuditService.record(
@@ -181,10 +185,21 @@ class WebhookDeliveryService:
 
         changed = await run_transaction(replay, hot=[delivery_id])
         if changed is None:
-            if await WebhookDelivery.find_row({"_id": delivery_id, "endpoint_id": endpoint_id}, {"_id": 1}) is None:
+            if await WebhookDelivery.find_row(query, {"_id": 1}) is None:
                 raise WebhookDeliveryNotFoundError(delivery_id)
             raise WebhookDeliveryPendingError
         return WebhookDeliverySummary.model_validate(_told(changed.row()))
+
+    @staticmethod
+    async def count_failed(*, viewer: Viewer) -> dict[PydanticObjectId, int]:
+        """How many messages of the last 30 days were given up, by their endpoint; of those that there still are. Two commands.
+
+        Raises PermissionDeniedError.
+        """
+        viewer.require(Permission.MANAGE_WEBHOOKS)
+        counted = await WebhookDelivery.aggregate_rows(failed_pipeline())
+        known = {row["_id"] for row in await WebhookEndpoint.find_rows({}, {"_id": 1})} if counted else set()
+        return {row["_id"]: row["count"] for row in counted if row["_id"] in known}
 
     @staticmethod
     async def replay_failed(
@@ -254,6 +269,11 @@ class WebhookDeliveryService:
                 await _settle(delivery, {"due_at": started, "last_error": "interrupted"})
             raise
         return await _note(delivery, endpoint, outcome, started, now or present(), jitter, settings)
+
+
+def failed_pipeline() -> list[dict[str, Any]]:
+    """Rows `{"_id": <endpoint>, "count": 3}`, without those of which nothing failed."""
+    return [{"$match": {"state": DeliveryState.FAILED}}, {"$group": {"_id": "$endpoint_id", "count": {"$sum": 1}}}]
 
 
 def message_id(event_id: PydanticObjectId) -> str:

@@ -117,7 +117,7 @@ async def checked_addresses(url: httpx2.URL, *, policy: OutboundPolicy, resolver
         raise UnsafeUrlError("its host has no address")
     is_own = all(_is_in(address, policy.networks) for address in addresses)
     if not all(_is_in(address, policy.networks) or _is_public(address) for address in addresses):
-        raise UnsafeUrlError("its host is not on the public internet")
+        raise UnsafeUrlError("its host is neither on the public internet nor in AGORA_WEBHOOK_NETWORKS")
     if not is_own and port not in _PORTS[url.scheme]:
         raise UnsafeUrlError(f"port {port} is not one of those for webhooks")
     return [str(address) for address in addresses]

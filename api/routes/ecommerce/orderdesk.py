@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import Query
 from fastapi.responses import StreamingResponse
 
-from api.dependencies import Allowed, Config, GatewaysOf, ObjectIdPath, OperationKey
+from api.dependencies import Allowed, Config, GatewaysOf, IfMatch, ObjectIdPath, OperationKey
 from api.routing import make_router, outside_transaction, refuses
 from api.schemas.orders import (
     AdminNotesUpdate,
@@ -32,6 +32,7 @@ from services.ecommerce.orders.fulfilment import (
 )
 from services.ecommerce.orders.reading import OrderNotFoundError, OrderService
 from services.ecommerce.orders.transitions import OrderTransitionError
+from services.errors import PreconditionError
 from services.users.permissions import Permission, Viewer
 
 router = make_router("/orders", "Orders: staff")
@@ -92,11 +93,13 @@ async def create_fulfilment(order_id: ObjectIdPath, body: FulfilmentCreate, view
 
 @router.patch(
     "/{order_id}/fulfilments/{fulfilment_id}",
-    responses=refuses(OrderNotFoundError, FulfilmentNotFoundError, TrackingLockedError),
+    responses=refuses(OrderNotFoundError, FulfilmentNotFoundError, TrackingLockedError, PreconditionError),
 )
-async def update_tracking(order_id: ObjectIdPath, fulfilment_id: ObjectIdPath, body: TrackingUpdate, viewer: Clerk) -> StaffOrder:
+async def update_tracking(
+    order_id: ObjectIdPath, fulfilment_id: ObjectIdPath, body: TrackingUpdate, viewer: Clerk, revision: IfMatch
+) -> StaffOrder:
     """Correct the label of a parcel while the order is on its way."""
-    return await FulfilmentService.update_tracking(order_id, fulfilment_id, body, viewer=viewer)
+    return await FulfilmentService.update_tracking(order_id, fulfilment_id, body, viewer=viewer, revision=revision)
 
 
 @router.post(
@@ -108,10 +111,10 @@ async def deliver_fulfilment(order_id: ObjectIdPath, fulfilment_id: ObjectIdPath
     return await FulfilmentService.deliver_fulfilment(order_id, fulfilment_id, viewer=viewer)
 
 
-@router.put("/{order_id}/notes", responses=_FOUND)
-async def update_order_notes(order_id: ObjectIdPath, body: AdminNotesUpdate, viewer: Clerk) -> StaffOrder:
+@router.put("/{order_id}/notes", responses=refuses(OrderNotFoundError, PreconditionError))
+async def update_order_notes(order_id: ObjectIdPath, body: AdminNotesUpdate, viewer: Clerk, revision: IfMatch) -> StaffOrder:
     """Note something about an order that customers do not see."""
-    return await OrderAdministrationService.update_notes(order_id, body.notes, viewer=viewer)
+    return await OrderAdministrationService.update_notes(order_id, body.notes, viewer=viewer, revision=revision)
 
 
 @router.post("/{order_id}/hold", responses=refuses(OrderNotFoundError, OrderClosedError))

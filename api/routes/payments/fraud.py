@@ -4,10 +4,11 @@ from typing import Annotated
 
 from fastapi import Query
 
-from api.dependencies import Allowed, Config, Cursor, Cursors, GatewaysOf, Limit, ListenerOf, ObjectIdPath
+from api.dependencies import Allowed, Config, Cursor, Cursors, GatewaysOf, IfMatch, Limit, ListenerOf, ObjectIdPath
 from api.routing import make_router, outside_transaction, refuses
 from api.schemas.payments import FraudRuleCreate, FraudRuleUpdate, ReviewDecision
 from models.fraud import FraudReviewRead, FraudReviewState, FraudRuleRead
+from services.errors import PreconditionError
 from services.pagination import CursorPage, InvalidCursorError
 from services.payments.gateways import UnknownGatewayError
 from services.payments.reviews import FraudReviewDecidedError, FraudReviewNotFoundError, FraudReviewService
@@ -42,10 +43,10 @@ async def get_fraud_rule(rule_id: ObjectIdPath, viewer: Cashier) -> FraudRuleRea
     return await FraudRuleService.get_rule(rule_id, viewer=viewer)
 
 
-@router.patch("/rules/{rule_id}", responses=refuses(FraudRuleNotFoundError))
-async def update_fraud_rule(rule_id: ObjectIdPath, body: FraudRuleUpdate, viewer: Cashier) -> FraudRuleRead:
+@router.patch("/rules/{rule_id}", responses=refuses(FraudRuleNotFoundError, PreconditionError))
+async def update_fraud_rule(rule_id: ObjectIdPath, body: FraudRuleUpdate, viewer: Cashier, revision: IfMatch) -> FraudRuleRead:
     """Change a rule, or switch it off and on."""
-    return await FraudRuleService.update_rule(rule_id, body, viewer=viewer)
+    return await FraudRuleService.update_rule(rule_id, body, viewer=viewer, revision=revision)
 
 
 @router.delete("/rules/{rule_id}", status_code=204, responses=refuses(FraudRuleNotFoundError))

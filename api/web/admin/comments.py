@@ -2,10 +2,11 @@
 
 from api.web.admin.desk import ADMIN, Desk, Form
 from api.web.admin.layout import Action, Badge, Page, Row, Table, Text, Value
-from api.web.admin.views import Group, Move, View
+from api.web.admin.views import Group, Move, Queue, View
 from models.blog.comments import CommentModeration, CommentStatus, ModerationAction
 from services.blog.moderation import ModerationService
 from services.users.permissions import Permission
+from services.waiting import Waiting
 
 _PATH = f"{ADMIN}/comments"
 _TONES = {
@@ -76,4 +77,5 @@ COMMENTS = View(
         f"/{{id}}/{ModerationAction.REJECT}": _moderation(ModerationAction.REJECT, "The comment was rejected."),
         f"/{{id}}/{ModerationAction.SPAM}": _moderation(ModerationAction.SPAM, "The comment was marked as spam."),
     },
+    queues=[Queue(Waiting.COMMENTS, "Comments to moderate")],
 )

@@ -4,10 +4,11 @@ from api.schemas.payments import ReviewDecision
 from api.web.admin.desk import ADMIN, Desk, Form, filled
 from api.web.admin.layout import Action, Badge, Field, Page, Row, Table, Text, Value
 from api.web.admin.subjects import payment_link, subject_link
-from api.web.admin.views import Group, Move, View
+from api.web.admin.views import Group, Move, Queue, View
 from models.fraud import FraudReviewRead, FraudReviewState
 from services.payments.reviews import FraudReviewService
 from services.users.permissions import Permission
+from services.waiting import Waiting
 
 _PATH = f"{ADMIN}/fraud"
 _TONES = {FraudReviewState.OPEN: "wait", FraudReviewState.APPROVED: "good", FraudReviewState.REJECTED: "bad"}
@@ -73,4 +74,5 @@ FRAUD = View(
         "/{id}/approve": Move(_approve, _queue, "The payment may go on; it was sent to its gateway."),
         "/{id}/refuse": Move(_refuse, _queue, "The payment was refused; nothing was charged."),
     },
+    queues=[Queue(Waiting.FRAUD_REVIEWS, "Payments to look at")],
 )

@@ -1,11 +1,13 @@
 """Orders: the list, one order with its timeline, and what staff does with it."""
 
+from collections.abc import Sequence
+
 from api.schemas.orders import AdminNotesUpdate, FulfilmentCreate, HoldCreate, OrderStatusUpdate, TrackingUpdate
 from api.web.admin.desk import ADMIN, BadFormError, Desk, Form, filled
 from api.web.admin.layout import Action, Badge, Field, Link, Page, Row, Table, Text, Value
 from api.web.admin.returns import returns_table
 from api.web.admin.subjects import payment_link, subject_link, user_link
-from api.web.admin.views import Act, Group, Move, View
+from api.web.admin.views import Act, Group, Move, Queue, View
 from models.ecommerce.orders import Fulfilment, OrderLine, OrderStatus, OrderSummary, StaffOrder, StatusChange
 from models.money import Money
 from models.payments import PaymentRead
@@ -17,6 +19,7 @@ from services.ecommerce.orders.transitions import EDGES, Party
 from services.ecommerce.returns.requests import ReturnService
 from services.payments.desk import PaymentDeskService
 from services.users.permissions import Permission
+from services.waiting import Waiting
 
 _PATH = f"{ADMIN}/orders"
 _TONES = {
@@ -50,19 +53,21 @@ async def _list(desk: Desk) -> Page:
         found = await OrderService.list_orders(desk.page, viewer=desk.viewer, status=status)
     else:
         found = await OrderService.search_orders(desk.page, viewer=desk.viewer, key=wanted)
-    columns = ["Order", "Placed", "Status", "Payment", "Method", "Pieces", "Total"]
     return Page(
         title="Orders",
         tabs=desk.tabs("status", OrderStatus, status),
         path=desk.path,
         search=[Field("search", "Order number or e-mail", "search", wanted or "", max_length=254)],
-        tables=[Table(_counted(found.total_count), columns, [_summary(one) for one in found.items], "No such order.")],
+        tables=[orders_table(found.items, found.total_count, "No such order.")],
         paging=desk.numbered(found.page, found.total_pages, status=status, search=wanted),
     )
 
 
-def _counted(count: int) -> str:
-    return "1 order" if count == 1 else f"{count:,} orders, newest first"
+def orders_table(found: Sequence[OrderSummary], count: int, empty: str) -> Table:
+    """Orders with the way to each, some of so many."""
+    columns = ["Order", "Placed", "Status", "Payment", "Method", "Pieces", "Total"]
+    title = "1 order" if count == 1 else f"{count:,} orders, newest first"
+    return Table(title, columns, [_summary(one) for one in found], empty)
 
 
 def _summary(order: OrderSummary) -> Row:
@@ -157,7 +162,12 @@ def _actions(order: StaffOrder) -> list[Action]:
         reason = Field("reason", "Reason", max_length=200, is_required=True)
         actions.append(Action(f"{here}/hold", "Hold", [reason]))
     notes = Field("notes", "Staff's note", "lines", order.admin_notes, hint="The customer never sees it", max_length=5000)
-    return [*actions, Action(f"{here}/note", "Write a note", [notes])]
+    return [*actions, Action(f"{here}/note", "Write a note", [notes], hidden=_read(order))]
+
+
+def _read(order: StaffOrder) -> dict[str, str]:
+    """What is written over is what was read: a change meanwhile is refused, and shown."""
+    return {"revision": str(order.revision)}
 
 
 def _waiting(order: StaffOrder) -> list[tuple[OrderLine, int]]:
@@ -227,7 +237,7 @@ def _of_parcel(order: StaffOrder, parcel: Fulfilment, number: int) -> list[Actio
             Field("carrier", "Carrier", value=parcel.carrier or "", max_length=100),
             Field("tracking_number", "Tracking number", value=parcel.tracking_number or "", max_length=100),
         ]
-        actions.append(Action(f"{here}/label", "Correct the label", label, about=about))
+        actions.append(Action(f"{here}/label", "Correct the label", label, hidden=_read(order), about=about))
     if parcel.delivered_at is None:
         actions.append(Action(f"{here}/arrived", "Has arrived", about=about))
     return actions
@@ -278,7 +288,8 @@ def _label(form: Form) -> dict[str, str | None]:
 
 async def _correct_label(desk: Desk, form: Form) -> None:
     label = filled(TrackingUpdate, _label(form))
-    await FulfilmentService.update_tracking(desk.id(), desk.id("parcel_id"), label, viewer=desk.viewer)
+    revision = form.number("revision")
+    await FulfilmentService.update_tracking(desk.id(), desk.id("parcel_id"), label, viewer=desk.viewer, revision=revision)
 
 
 async def _arrived(desk: Desk, form: Form) -> None:
@@ -287,7 +298,7 @@ async def _arrived(desk: Desk, form: Form) -> None:
 
 async def _note(desk: Desk, form: Form) -> None:
     notes = filled(AdminNotesUpdate, {"notes": form.get("notes")}).notes
-    await OrderAdministrationService.update_notes(desk.id(), notes, viewer=desk.viewer)
+    await OrderAdministrationService.update_notes(desk.id(), notes, viewer=desk.viewer, revision=form.number("revision"))
 
 
 async def _hold(desk: Desk, form: Form) -> None:
@@ -318,4 +329,5 @@ ORDERS = View(
         "/{id}/hold": Move(_hold, _detail, "Nothing of this order leaves the house until it is released."),
         "/{id}/release": Move(_release, _detail, "The order may go on."),
     },
+    queues=[Queue(Waiting.ORDERS, "Orders to send", f"?status={OrderStatus.PROCESSING}")],
 )

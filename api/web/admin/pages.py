@@ -1,10 +1,10 @@
 """The routes of the admin: each page asks who looks, each move changes one thing through a service and leads on."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import groupby
-from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
@@ -17,8 +17,7 @@ from api.web.admin.register import VIEWS, open_to
 from api.web.admin.views import Build, Move, View
 from services.errors import AppError, PermissionDeniedError, PreconditionError, RateLimitedError, UnavailableError
 from services.users.permissions import Permission, Viewer
-
-_SIGN_IN = "/dashboard/login"
+from services.waiting import WaitingService
 
 Handler = Callable[[Request], Awaitable[Response]]
 Work = Callable[[Request, signin.PageVisit, Viewer], Awaitable[Response]]
@@ -40,8 +39,7 @@ def _behind_sign_in(work: Work) -> Handler:
         try:
             visit = await signin.visit_of(request)
             if visit.viewer is None:
-                target = request.url.path if request.method == "GET" else ADMIN
-                return _redirect(f"{_SIGN_IN}?next={quote(target)}")
+                return signin.to_login(request, target="" if request.method == "GET" else ADMIN)
             try:
                 return await work(request, visit, visit.viewer)
             except AppError as error:
@@ -73,10 +71,26 @@ _HEADINGS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How much waits for people, and the page that lists it."""
+
+    href: str
+    label: str
+    count: int
+
+
 async def _front(request: Request, visit: signin.PageVisit, viewer: Viewer) -> Response:
     if not open_to(viewer):
         raise PermissionDeniedError("There is nothing here for your role.")
-    return _render(request, visit, viewer, Page("Admin"), is_front=True)
+    counts = await WaitingService.count(viewer=viewer)
+    queues = [
+        Waits(view.path + one.query, one.label, counts[one.kind])
+        for view in open_to(viewer)
+        for one in view.queues
+        if one.kind in counts
+    ]
+    return _render(request, visit, viewer, Page("Admin"), queues=queues, is_front=True)
 
 
 def _shows(view: View, build: Build) -> Work:
@@ -119,19 +133,18 @@ def _render(
     view: View | None = None,
     notice: str = "",
     error: AppError | None = None,
+    queues: Sequence[Waits] = (),
     is_front: bool = False,
 ) -> Response:
-    views = open_to(viewer)
-    menu = [
-        (group.value, [Tab(one.path, one.title, one is view) for one in members])
-        for group, members in groupby(views, lambda one: one.group)
-    ]
+    groups = [(group.value, list(members)) for group, members in groupby(open_to(viewer), lambda one: one.group)]
+    menu = [(group, [Tab(one.path, one.title, one is view) for one in members]) for group, members in groups]
     rendered = rendering.page(
         request,
         "admin.html",
         status=status_of(type(error)) if error else 200,
         page=page,
-        views=views if is_front else [],
+        queues=queues,
+        groups=groups if is_front else [],
         menu=menu,
         has_dashboard=viewer.can(Permission.VIEW_REPORTS),
         viewer=viewer,

@@ -3,6 +3,8 @@
 from api.web.admin.bans import BANS
 from api.web.admin.comments import COMMENTS
 from api.web.admin.coupons import COUPONS
+from api.web.admin.customers import CUSTOMERS
+from api.web.admin.events import EVENTS
 from api.web.admin.fraud import FRAUD
 from api.web.admin.jobs import JOBS
 from api.web.admin.orders import ORDERS
@@ -27,6 +29,7 @@ VIEWS = [
     POSTS,
     ORDERS,
     RETURNS,
+    CUSTOMERS,
     PAYMENTS,
     FRAUD,
     RULES,
@@ -36,6 +39,7 @@ VIEWS = [
     USERS,
     AUDIT,
     WEBHOOKS,
+    EVENTS,
     JOBS,
 ]
 

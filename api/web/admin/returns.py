@@ -6,13 +6,14 @@ from api.schemas.returns import ReturnDecision, ReturnReceipt, ReturnRefund
 from api.web.admin.desk import ADMIN, BadFormError, Desk, Form, filled
 from api.web.admin.layout import Action, Badge, Field, Link, Page, Row, Table, Text, Value, options
 from api.web.admin.subjects import subject_link
-from api.web.admin.views import Group, Move, View
+from api.web.admin.views import Group, Move, Queue, View
 from api.web.formats import money
 from models.ecommerce.returns import Disposition, ReturnLine, ReturnRead, ReturnStatus, StaffReturn
 from models.money import decimal_text
 from services.ecommerce.returns.desk import ReturnDeskService
 from services.ecommerce.returns.refunds import ReturnRefundService
 from services.users.permissions import Permission, Viewer
+from services.waiting import Waiting
 
 _PATH = f"{ADMIN}/returns"
 _TONES = {
@@ -100,15 +101,15 @@ def _line(line: ReturnLine) -> Row:
 
 def _actions(found: StaffReturn, viewer: Viewer) -> list[Action]:
     """What comes next for it; whether it then works is the services' to say."""
-    here = f"{_PATH}/{found.id}"
+    here, read = f"{_PATH}/{found.id}", {"revision": str(found.revision)}
     note = Field(_NOTES, "Note", "lines", found.staff_notes, hint="The customer never sees it", max_length=1000)
     actions = []
     if found.status is ReturnStatus.REQUESTED:
-        actions.append(Action(f"{here}/approve", "Approve", [note]))
+        actions.append(Action(f"{here}/approve", "Approve", [note], hidden=read))
     if found.status is ReturnStatus.APPROVED:
-        actions.append(Action(f"{here}/receive", "Take in what arrived", [*_arrivals(found.lines), note]))
+        actions.append(Action(f"{here}/receive", "Take in what arrived", [*_arrivals(found.lines), note], hidden=read))
     if found.status in (ReturnStatus.REQUESTED, ReturnStatus.APPROVED):
-        actions.append(Action(f"{here}/reject", "Reject", [note], is_grave=True))
+        actions.append(Action(f"{here}/reject", "Reject", [note], hidden=read, is_grave=True))
     if found.status is ReturnStatus.RECEIVED and found.refund and viewer.can(Permission.MANAGE_PAYMENTS):
         worth = found.refund
         hint = f"At most {money(worth)}, what the pieces were paid with"
@@ -135,12 +136,14 @@ def _noted(form: Form) -> dict[str, str | None]:
 
 async def _approve(desk: Desk, form: Form) -> None:
     decision = filled(ReturnDecision, _noted(form))
-    await ReturnDeskService.approve(desk.id(), viewer=desk.viewer, staff_notes=decision.staff_notes)
+    revision = form.number("revision")
+    await ReturnDeskService.approve(desk.id(), viewer=desk.viewer, staff_notes=decision.staff_notes, revision=revision)
 
 
 async def _reject(desk: Desk, form: Form) -> None:
     decision = filled(ReturnDecision, _noted(form))
-    await ReturnDeskService.reject(desk.id(), viewer=desk.viewer, staff_notes=decision.staff_notes)
+    revision = form.number("revision")
+    await ReturnDeskService.reject(desk.id(), viewer=desk.viewer, staff_notes=decision.staff_notes, revision=revision)
 
 
 async def _receive(desk: Desk, form: Form) -> None:
@@ -153,7 +156,13 @@ async def _receive(desk: Desk, form: Form) -> None:
     if not lines:
         raise BadFormError("Say how many pieces arrived, of one line at least; reject what will not come.")
     receipt = filled(ReturnReceipt, {"lines": lines, **_noted(form)})
-    await ReturnDeskService.receive(desk.id(), receipt.as_parts(), viewer=desk.viewer, staff_notes=receipt.staff_notes)
+    await ReturnDeskService.receive(
+        desk.id(),
+        receipt.as_parts(),
+        viewer=desk.viewer,
+        staff_notes=receipt.staff_notes,
+        revision=form.number("revision"),
+    )
 
 
 async def _pay_back(desk: Desk, form: Form) -> None:
@@ -186,4 +195,9 @@ RETURNS = View(
             _pay_back, _detail, "The refund was asked for; the state above tells whether the gateway has done it."
         ),
     },
+    queues=[
+        Queue(Waiting.RETURNS_ASKED, "Returns to decide"),
+        Queue(Waiting.RETURNS_COMING, "Returns to take in", f"?status={ReturnStatus.APPROVED}"),
+        Queue(Waiting.RETURNS_RECEIVED, "Returns to pay back", f"?status={ReturnStatus.RECEIVED}"),
+    ],
 )

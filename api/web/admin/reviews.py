@@ -5,11 +5,12 @@ from beanie import PydanticObjectId
 from api.web.admin.desk import ADMIN, Desk, Form
 from api.web.admin.layout import Action, Badge, Html, Page, Row, Table, Text, Value
 from api.web.admin.subjects import product_link
-from api.web.admin.views import Group, Move, View
+from api.web.admin.views import Group, Move, Queue, View
 from models.ecommerce.reviews import ReviewRead, ReviewStatus
-from services.ecommerce.catalog.products import product_names
+from services.ecommerce.catalog.names import product_names
 from services.ecommerce.reviews import ReviewService
 from services.users.permissions import Permission, Viewer
+from services.waiting import Waiting
 
 _PATH = f"{ADMIN}/reviews"
 _TONES = {ReviewStatus.APPROVED: "good", ReviewStatus.PENDING: "wait", ReviewStatus.REJECTED: "bad"}
@@ -69,4 +70,5 @@ REVIEWS = View(
         "/{id}/approve": Move(_approve, _queue, "The review is public now, and its stars count."),
         "/{id}/reject": Move(_reject, _queue, "The review was rejected; its stars do not count."),
     },
+    queues=[Queue(Waiting.REVIEWS, "Reviews to moderate")],
 )

@@ -123,7 +123,7 @@ async def _detail(desk: Desk) -> Page:
             ("What it is for", Text(rule.description) if rule.description else None),
         ],
         actions=[
-            Action(f"{here}/change", "Change", _fields(rule)),
+            Action(f"{here}/change", "Change", _fields(rule), hidden={"revision": str(rule.revision)}),
             _toggle(rule),
             Action(f"{here}/remove", "Remove", is_grave=True),
         ],
@@ -136,7 +136,8 @@ async def _create(desk: Desk, form: Form) -> str:
 
 
 async def _change(desk: Desk, form: Form) -> None:
-    await FraudRuleService.update_rule(desk.id(), filled(FraudRuleUpdate, _said(form)), viewer=desk.viewer)
+    changes = filled(FraudRuleUpdate, _said(form))
+    await FraudRuleService.update_rule(desk.id(), changes, viewer=desk.viewer, revision=form.number("revision"))
 
 
 def _switch(*, enabled: bool) -> Act:

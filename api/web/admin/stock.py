@@ -1,5 +1,6 @@
 """Stock levels: what lies where, what moved it, and corrections with a reason."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from beanie import PydanticObjectId
@@ -7,10 +8,11 @@ from beanie import PydanticObjectId
 from api.schemas.inventory import AdjustmentCreate, LevelUpdate
 from api.web.admin.desk import ADMIN, Desk, Form, filled
 from api.web.admin.layout import Action, Badge, Field, Link, Page, Row, Table, Text, Value
-from api.web.admin.subjects import subject_link, user_link
-from api.web.admin.views import Group, Move, View
+from api.web.admin.subjects import product_link, subject_link, user_link
+from api.web.admin.views import Group, Move, Queue, View
 from models.inventory.reports import LevelRead, MovementRead
 from models.inventory.stock import MovementKind
+from services.ecommerce.catalog.names import VariantName, variant_names
 from services.ecommerce.catalog.products import ProductService
 from services.ecommerce.stock_items import StockItemService
 from services.inventory.history import HistoryService
@@ -19,6 +21,7 @@ from services.inventory.locations import LocationService
 from services.inventory.stock import StockService
 from services.pagination import PageRequest
 from services.users.permissions import Permission, Viewer
+from services.waiting import Waiting
 
 _PATH = f"{ADMIN}/stock"
 
@@ -28,14 +31,13 @@ class _Supply(StrEnum):
     ENOUGH = "enough"
 
 
-_COLUMNS = ["SKU", "Location", "On hand", "Held", "Available", "State", "Low at", "Reorder at", "Changed"]
+_COLUMNS = ["Product", "SKU", "Location", "On hand", "Held", "Available", "State", "Low at", "Reorder at", "Changed"]
 
 
 async def product_levels(product_id: PydanticObjectId, *, viewer: Viewer) -> Table:
     """What lies where of one product, the first 100 places."""
     found = await LevelService.list_levels(viewer=viewer, page=PageRequest(limit=100), product_id=product_id)
-    names = await _location_names(viewer)
-    return Table("Stock", _COLUMNS, [_row(one, names) for one in found.items], "Nothing of it lies anywhere yet.")
+    return Table("Stock", _COLUMNS, await _rows(found.items, viewer), "Nothing of it lies anywhere yet.")
 
 
 async def _list(desk: Desk) -> Page:
@@ -46,8 +48,7 @@ async def _list(desk: Desk) -> Page:
         return _page(desk, supply, sku, levels, [])
     is_low = None if supply is None else supply is _Supply.LOW
     found = await LevelService.list_levels(viewer=desk.viewer, page=desk.page, is_low=is_low)
-    names = await _location_names(desk.viewer)
-    levels = Table(_counted(found.total_count), _COLUMNS, [_row(one, names) for one in found.items], "No such level.")
+    levels = Table(_counted(found.total_count), _COLUMNS, await _rows(found.items, desk.viewer), "No such level.")
     return _page(desk, supply, "", levels, desk.numbered(found.page, found.total_pages, supply=supply))
 
 
@@ -70,11 +71,18 @@ async def _location_names(viewer: Viewer) -> dict[str, str]:
     return {str(one.id): one.name for one in await LocationService.list_locations(viewer=viewer)}
 
 
-def _row(level: LevelRead, names: dict[str, str]) -> Row:
+async def _rows(levels: Sequence[LevelRead], viewer: Viewer) -> list[Row]:
+    places = await _location_names(viewer)
+    names = await variant_names(one.product_id for one in levels)
+    return [_row(one, names.get(one.variant_id), places) for one in levels]
+
+
+def _row(level: LevelRead, name: VariantName | None, places: dict[str, str]) -> Row:
     return Row(
         [
-            Link(f"{_PATH}/{level.id}", level.sku),
-            names.get(str(level.location_id), str(level.location_id)),
+            Link(f"{_PATH}/{level.id}", str(name or level.sku)),
+            level.sku,
+            places.get(str(level.location_id), str(level.location_id)),
             level.on_hand,
             level.reserved,
             level.available,
@@ -94,7 +102,8 @@ def _supply(level: LevelRead) -> Badge:
 
 async def _detail(desk: Desk) -> Page:
     level = await LevelService.get_level(desk.id(), viewer=desk.viewer)
-    names = await _location_names(desk.viewer)
+    places = await _location_names(desk.viewer)
+    name = (await variant_names([level.product_id])).get(level.variant_id)
     moved = await HistoryService.list_movements(
         viewer=desk.viewer,
         cursors=desk.cursors,
@@ -103,7 +112,9 @@ async def _detail(desk: Desk) -> Page:
         cursor=desk.cursor,
     )
     facts: list[tuple[str, Value]] = [
-        ("Location", names.get(str(level.location_id), str(level.location_id))),
+        ("Product", product_link(level.product_id, name.product, desk.viewer) if name else None),
+        ("SKU", level.sku),
+        ("Location", places.get(str(level.location_id), str(level.location_id))),
         ("On hand", level.on_hand),
         ("Held for orders", level.reserved),
         ("Available", level.available),
@@ -115,7 +126,7 @@ async def _detail(desk: Desk) -> Page:
     ]
     columns = ["Recorded", "What", "Pieces", "On hand after", "Cause", "Reason", "By"]
     return Page(
-        title=level.sku,
+        title=str(name or level.sku),
         back=Link(_PATH, "Stock"),
         facts=facts,
         actions=_actions(level),
@@ -189,4 +200,5 @@ STOCK = View(
         "/{id}/adjust": Move(_adjust, _detail, "The stock was corrected."),
         "/{id}/threshold": Move(_set_threshold, _detail, "It was set."),
     },
+    queues=[Queue(Waiting.LOW_STOCK, "Stock running low", f"?supply={_Supply.LOW}")],
 )

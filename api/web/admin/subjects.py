@@ -30,5 +30,5 @@ def user_link(user_id: PydanticObjectId | None, text: str | None = None) -> Valu
 
 
 def product_link(product_id: PydanticObjectId, name: str, viewer: Viewer) -> Value:
-    """Moderators of reviews need not be those who keep products: to them it is its name alone."""
+    """Who lists something of a product need not be who keeps products: to them it is its name alone."""
     return Link(f"{ADMIN}/products/{product_id}", name) if viewer.can(Permission.MANAGE_CATALOG) else name

@@ -1,12 +1,13 @@
 """What a part of the admin is: its pages, the moves that its forms make, and the permission that all of it asks for."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from api.web.admin.desk import ADMIN, Desk, Form
 from api.web.admin.layout import Page
 from services.users.permissions import Permission
+from services.waiting import Waiting
 
 Build = Callable[[Desk], Awaitable[Page]]
 Act = Callable[[Desk, Form], Awaitable[str | None]]
@@ -35,6 +36,15 @@ class Move:
 
 
 @dataclass(frozen=True)
+class Queue:
+    """Something of a part that waits for people, and which of the part's lists it stands in."""
+
+    kind: Waiting
+    label: str
+    query: str = ""
+
+
+@dataclass(frozen=True)
 class View:
     """A part of the admin at `/admin/<name>`. Paths of pages and moves stand below that.
 
@@ -48,6 +58,7 @@ class View:
     permission: Permission
     pages: Mapping[str, Build]
     moves: Mapping[str, Move] = field(default_factory=dict)
+    queues: Sequence[Queue] = ()
 
     @property
     def path(self) -> str:

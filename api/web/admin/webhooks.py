@@ -1,8 +1,9 @@
 """Outbound webhooks: their endpoints, what was sent to them, and sending it again."""
 
-from api.web.admin.desk import ADMIN, Desk, Form
+from api.schemas.webhooks import WebhookEndpointUpdate
+from api.web.admin.desk import ADMIN, Desk, Form, filled
 from api.web.admin.layout import Action, Badge, Link, Page, Row, Table, Text, Value
-from api.web.admin.views import Group, Move, View
+from api.web.admin.views import Act, Group, Move, Queue, View
 from models.webhooks import (
     DeliveryState,
     WebhookAttempt,
@@ -11,6 +12,7 @@ from models.webhooks import (
     WebhookEndpointRead,
 )
 from services.users.permissions import Permission
+from services.waiting import Waiting
 from services.webhooks.deliveries import WebhookDeliveryService
 from services.webhooks.endpoints import WebhookEndpointService
 
@@ -20,22 +22,26 @@ _TONES = {DeliveryState.DELIVERED: "good", DeliveryState.FAILED: "bad", Delivery
 
 async def _list(desk: Desk) -> Page:
     endpoints = await WebhookEndpointService.list_endpoints(viewer=desk.viewer)
-    columns = ["Endpoint", "What for", "Topics", "State", "Failing since", "Made"]
+    failed = await WebhookDeliveryService.count_failed(viewer=desk.viewer)
+    columns = ["Endpoint", "What for", "Topics", "State", "Failing since", "Given up", "Made"]
+    rows = [_endpoint(one, failed.get(one.id, 0)) for one in endpoints]
     return Page(
         title="Webhooks",
-        tables=[Table("Endpoints", columns, [_endpoint(one) for one in endpoints], "There is no endpoint.")],
-        note="Endpoints are made and changed by the API, which alone tells a new secret.",
+        tables=[Table("Endpoints", columns, rows, "There is no endpoint.")],
+        note="Endpoints are made by the API, which alone tells a secret.",
     )
 
 
-def _endpoint(endpoint: WebhookEndpointRead) -> Row:
+def _endpoint(endpoint: WebhookEndpointRead, failed: int) -> Row:
+    log = f"{_PATH}/{endpoint.id}"
     return Row(
         [
-            Link(f"{_PATH}/{endpoint.id}", endpoint.url),
-            Text(endpoint.description),
+            Link(log, endpoint.url),
+            Text(endpoint.description) if endpoint.description else None,
             ", ".join(endpoint.topics),
             _activity(endpoint),
             endpoint.failing_since,
+            Link(f"{log}?state={DeliveryState.FAILED}", f"{failed:,}") if failed else 0,
             endpoint.created_at,
         ]
     )
@@ -64,6 +70,7 @@ async def _deliveries(desk: Desk) -> Page:
         title="Webhook deliveries",
         back=Link(_PATH, "Webhooks"),
         facts=facts,
+        actions=_actions(endpoint),
         tabs=desk.tabs("state", DeliveryState, state),
         tables=[
             Table(
@@ -75,6 +82,18 @@ async def _deliveries(desk: Desk) -> Page:
         ],
         paging=desk.further(found.next_cursor, state=state),
     )
+
+
+def _actions(endpoint: WebhookEndpointRead) -> list[Action]:
+    """An endpoint that is off is sent nothing, and nothing again, until it is on."""
+    log, read = f"{_PATH}/{endpoint.id}", {"revision": str(endpoint.revision)}
+    if not endpoint.is_active:
+        return [Action(f"{log}/on", "Switch on", hidden=read)]
+    return [
+        Action(f"{log}/ping", "Send a test message"),
+        Action(f"{log}/again", "Send again all that was given up"),
+        Action(f"{log}/off", "Switch off", hidden=read, is_grave=True),
+    ]
 
 
 def _message(endpoint: WebhookEndpointRead, delivery: WebhookDeliverySummary) -> Row:
@@ -93,9 +112,11 @@ def _message(endpoint: WebhookEndpointRead, delivery: WebhookDeliverySummary) ->
 
 def _replays(endpoint: WebhookEndpointRead, delivery: WebhookDeliverySummary) -> list[Action]:
     """Nothing for what is being sent anyway, and for endpoints that are off."""
-    if delivery.state is DeliveryState.PENDING or not endpoint.is_active:
+    is_waiting = delivery.state is DeliveryState.PENDING
+    if not endpoint.is_active or (is_waiting and not delivery.attempts_count):
         return []
-    return [Action(f"{_PATH}/{endpoint.id}/{delivery.id}/replay", "Send again", about=f"the message {delivery.message_id}")]
+    label = "Send now" if is_waiting else "Send again"
+    return [Action(f"{_PATH}/{endpoint.id}/{delivery.id}/replay", label, about=f"the message {delivery.message_id}")]
 
 
 async def _delivery(desk: Desk) -> Page:
@@ -145,6 +166,25 @@ async def _replay(desk: Desk, form: Form) -> None:
     await WebhookDeliveryService.replay_delivery(desk.id(), delivery_id=desk.id("delivery_id"), viewer=desk.viewer)
 
 
+def _switch(*, is_active: bool) -> Act:
+    async def act(desk: Desk, form: Form) -> None:
+        changes = filled(WebhookEndpointUpdate, {"is_active": is_active})
+        await WebhookEndpointService.update_endpoint(
+            desk.id(), changes, viewer=desk.viewer, settings=desk.settings, revision=form.number("revision")
+        )
+
+    return act
+
+
+async def _ping(desk: Desk, form: Form) -> None:
+    await WebhookDeliveryService.ping(desk.id(), viewer=desk.viewer)
+
+
+async def _send_again(desk: Desk, form: Form) -> None:
+    endpoint = await WebhookEndpointService.get_endpoint(desk.id(), viewer=desk.viewer)
+    await WebhookDeliveryService.replay_failed(endpoint.id, since=endpoint.created_at, viewer=desk.viewer)
+
+
 WEBHOOKS = View(
     "webhooks",
     "Webhooks",
@@ -152,5 +192,12 @@ WEBHOOKS = View(
     Group.SYSTEM,
     Permission.MANAGE_WEBHOOKS,
     pages={"": _list, "/{id}": _deliveries, "/{id}/{delivery_id}": _delivery},
-    moves={"/{id}/{delivery_id}/replay": Move(_replay, _deliveries, "The message is on its way again, under the same id.")},
+    moves={
+        "/{id}/on": Move(_switch(is_active=True), _deliveries, "The endpoint is sent what happens from now on."),
+        "/{id}/off": Move(_switch(is_active=False), _deliveries, "The endpoint is sent nothing more."),
+        "/{id}/ping": Move(_ping, _deliveries, "The test message is on its way."),
+        "/{id}/again": Move(_send_again, _deliveries, "What was given up is on its way again, under the same ids."),
+        "/{id}/{delivery_id}/replay": Move(_replay, _deliveries, "The message is on its way again, under the same id."),
+    },
+    queues=[Queue(Waiting.WEBHOOKS, "Webhooks given up")],
 )

@@ -1,8 +1,10 @@
 """The controls above the figures: range, zone, currency and so on, as a plain form whose fields are the page's query."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cache
+from typing import TypeVar
 from urllib.parse import urlencode
 from zoneinfo import available_timezones
 
@@ -35,6 +37,9 @@ FINENESS = {
 }
 FIELDS = ("range", "from", "to", "zone", "per", "compare", "currency")
 _currency = TypeAdapter(Currency)
+_SHOWN_DAYS = 30  # of a range that is named by one of its days alone
+
+T = TypeVar("T")
 
 
 class UnknownCurrencyError(UnprocessableError):
@@ -77,16 +82,10 @@ def controls_of(query: QueryParams, *, settings: Settings, now: datetime) -> Con
     """
     zone = query.get("zone") or settings.report_timezone
     today = now.astimezone(zone_of(zone)).date()
-    chosen = query.get("range") or (CUSTOM if "from" in query else DEFAULT_RANGE)
-    if chosen not in RANGES:
-        raise InvalidPeriodError
-    first, last = today - timedelta(days=max(RANGES[chosen][1] - 1, 0)), today
-    if chosen == CUSTOM:
-        first, last = _day(query.get("from"), today - timedelta(days=29)), _day(query.get("to"), today)
-    is_compared = query.get("compare", "previous") == Comparison.PREVIOUS
-    per = query.get("per", "")
-    if per not in FINENESS:
-        raise InvalidPeriodError
+    chosen, per, is_compared = _range_of(query), _fineness_of(query), _is_compared(query)
+    first, last = _days_of(query, chosen, today)
+    if first > last:
+        raise InvalidPeriodError(f"The range begins on {formats.day(first)}, after its last day, {formats.day(last)}.")
     try:
         end = last + timedelta(days=1)
     except OverflowError as error:
@@ -106,6 +105,62 @@ def controls_of(query: QueryParams, *, settings: Settings, now: datetime) -> Con
     return Controls(chosen, first, last, zone, per, is_compared, scope, first <= today <= last, f"?{asked}" if asked else "")
 
 
+def refilled(query: QueryParams, *, settings: Settings, now: datetime) -> Controls:
+    """For what cannot be asked: the usual scope, in the form as it was filled in, so that it is put right and not lost.
+
+    What a field cannot hold (a zone that there is not, a day that is none) is the usual thing there.
+    """
+    usual = controls_of(QueryParams(), settings=settings, now=now)
+    chosen = _or_else(usual.range, lambda: _range_of(query))
+    currency = _or_else(usual.scope.currency, lambda: _currency_of(query.get("currency") or usual.scope.currency))
+    return replace(
+        usual,
+        range=chosen,
+        first=_or_else(usual.first, lambda: _day(query.get("from")) or usual.first),
+        last=_or_else(usual.last, lambda: _day(query.get("to")) or usual.last),
+        zone=_or_else(usual.zone, lambda: zone_of(query.get("zone") or usual.zone).key),
+        per=_or_else(usual.per, lambda: _fineness_of(query)),
+        is_compared=_is_compared(query),
+        scope=replace(usual.scope, currency=currency),
+    )
+
+
+def _or_else(otherwise: T, read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except UnprocessableError:
+        return otherwise
+
+
+def _range_of(query: QueryParams) -> str:
+    chosen = query.get("range") or (CUSTOM if query.get("from") or query.get("to") else DEFAULT_RANGE)
+    if chosen not in RANGES:
+        raise InvalidPeriodError("There is no such range: choose one of the list, or name two days.")
+    return chosen
+
+
+def _days_of(query: QueryParams, chosen: str, today: date) -> tuple[date, date]:
+    """The first day and the last, whichever comes first."""
+    if chosen != CUSTOM:
+        return today - timedelta(days=RANGES[chosen][1] - 1), today
+    last = _day(query.get("to")) or today
+    try:
+        return _day(query.get("from")) or last - timedelta(days=_SHOWN_DAYS - 1), last
+    except OverflowError as error:
+        raise InvalidPeriodError from error
+
+
+def _fineness_of(query: QueryParams) -> str:
+    per = query.get("per", "")
+    if per not in FINENESS:
+        raise InvalidPeriodError("Charts are by hours, days, weeks or months.")
+    return per
+
+
+def _is_compared(query: QueryParams) -> bool:
+    return query.get("compare", "previous") == Comparison.PREVIOUS
+
+
 def _currency_of(code: str) -> str:
     try:
         return _currency.validate_python(code)
@@ -113,15 +168,16 @@ def _currency_of(code: str) -> str:
         raise UnknownCurrencyError from error
 
 
-def _day(text: str | None, otherwise: date) -> date:
+def _day(text: str | None) -> date | None:
+    """None where none is named."""
     if not text:
-        return otherwise
+        return None
     try:
         if len(text) != 10:
             raise ValueError("not a day")
         return date.fromisoformat(text)
     except ValueError as error:
-        raise InvalidPeriodError from error
+        raise InvalidPeriodError("A day is written as 2026-11-21.") from error
 
 
 @cache

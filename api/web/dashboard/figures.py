@@ -89,6 +89,7 @@ class Table:
     note: str = ""
     words: int = 1  # how many of the first columns are words, which begin where their head does
     is_broad: bool = False  # too many columns for half the page
+    small: Sequence[str] = ()  # under the first cell of each row, if there is anything
     template: ClassVar[str] = "ranking"
 
 

@@ -1,6 +1,7 @@
 """`/dashboard`: signing in and out, the pages of figures, and files."""
 
 import contextlib
+from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
@@ -9,8 +10,6 @@ from api.errors import problem_for
 from api.routes.analytics.exports import FileResponse
 from api.web import chartlibrary, signin
 from api.web.dashboard.showing import (
-    HOME,
-    LOGIN,
     LOGOUT,
     AnalystHandler,
     PartHandler,
@@ -20,12 +19,12 @@ from api.web.dashboard.showing import (
     for_analysts,
     for_people,
     part_for,
-    to_login,
 )
 from api.web.dashboard.views import VIEWS, WIDGETS, View
 from api.web.dashboard.widgets import FILES
 from api.web.landing import goal_of
 from api.web.rendering import page
+from api.web.signin import LOGIN
 from services.analytics.exports.exports import ExportService, ReportNotFoundError
 from services.analytics.exports.files import ExportFormat
 from services.errors import AppError
@@ -36,30 +35,28 @@ from services.users.sessions import SessionNotFoundError
 async def login(request: Request) -> Response:
     """The form; who is signed in already goes on."""
     visit = await signin.visit_of(request)
-    target = signin.safe_next(request.query_params.get("next"))
-    goal = None if visit.viewer is None else goal_of(visit.viewer, target)
+    goal = None if visit.viewer is None else goal_of(visit.viewer, signin.safe_next(request.query_params.get("next")))
     if goal is not None:
         return RedirectResponse(goal, 303)
-    return _login_form(request, visit, target)
+    return _login_form(request, visit, {"next": request.query_params.get("next", "")})
 
 
 async def enter(request: Request) -> Response:
     """Sign in. A session that this browser held is ended: the new one has a token that was never anywhere before."""
-    visit = await signin.visit_of(request)
+    visit, fields = await signin.visit_of(request), dict[str, str]()
     try:
         fields = await signin.read_form(request)
-        target = signin.safe_next(fields.get("next"))
         entered = await signin.sign_in(request, fields.get("login", "")[:254], fields.get("password", "")[:256])
     except AppError as error:
         refusal = problem_for(request.scope, error)
-        again = _login_form(request, visit, HOME, status=refusal.status_code, refusal=error.detail)
+        again = _login_form(request, visit, fields, status=refusal.status_code, refusal=error.detail)
         if "Retry-After" in refusal.headers:
             again.headers["Retry-After"] = refusal.headers["Retry-After"]
         return again
     session = entered.opened.session
     viewer = Viewer(session.user_id, session.username, session.role, session.id)
     await _end(request, visit.viewer)
-    goal = goal_of(viewer, target)
+    goal = goal_of(viewer, signin.safe_next(fields.get("next")))
     if goal is None:
         await _end(request, viewer)
         refused = page(request, "dashboard/refused.html", status=403, username=viewer.username, login_path=LOGIN, goal=None)
@@ -86,8 +83,20 @@ async def _end(request: Request, viewer: Viewer | None) -> None:
         await signin.end_session(request, viewer)
 
 
-def _login_form(request: Request, visit: signin.PageVisit, target: str, *, status: int = 200, refusal: str = "") -> Response:
-    form = page(request, "dashboard/login.html", status=status, visit=visit, target=target, refusal=refusal, login_path=LOGIN)
+def _login_form(
+    request: Request, visit: signin.PageVisit, fields: Mapping[str, str], *, status: int = 200, refusal: str = ""
+) -> Response:
+    """The form, with where it leads and whom it names as they were sent, and never the password."""
+    form = page(
+        request,
+        "dashboard/login.html",
+        status=status,
+        visit=visit,
+        target=signin.safe_next(fields.get("next")),
+        login=fields.get("login", "")[:254],
+        refusal=refusal,
+        login_path=LOGIN,
+    )
     signin.keep_visit(request, form, visit)
     return form
 
@@ -110,7 +119,7 @@ async def download(request: Request) -> Response:
     """What a widget shows as a file. The pages of others cannot have one made: their requests are told from ours."""
     viewer = (await signin.visit_of(request)).viewer
     if viewer is None:
-        return to_login(request)
+        return signin.to_login(request)
     viewer.require(Permission.VIEW_REPORTS)
     if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         raise signin.StrangeFormError

@@ -3,15 +3,14 @@
 import hashlib
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from fastapi import Request
 from starlette.datastructures import QueryParams
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from api.conditional import is_unchanged
 from api.web import chartlibrary, signin
-from api.web.dashboard.controls import FINENESS, RANGES, Controls, UnknownCurrencyError, controls_of, zones
+from api.web.dashboard.controls import FINENESS, RANGES, Controls, UnknownCurrencyError, controls_of, refilled, zones
 from api.web.dashboard.figures import Sheet
 from api.web.dashboard.views import VIEWS, View
 from api.web.dashboard.widgets import Reports
@@ -25,8 +24,6 @@ from services.cache import Cache
 from services.settings import Settings
 from services.users.permissions import Permission, Viewer
 
-HOME = "/dashboard"
-LOGIN = "/dashboard/login"
 LOGOUT = "/dashboard/logout"
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -68,18 +65,12 @@ def for_analysts(handler: AnalystHandler) -> Handler:
     async def answered(request: Request) -> Response:
         visit = await signin.visit_of(request)
         if visit.viewer is None:
-            return to_login(request)
+            return signin.to_login(request)
         if not visit.viewer.can(Permission.VIEW_REPORTS):
             return _refused(request, visit, visit.viewer)
         return await handler(request, visit, visit.viewer)
 
     return for_people(answered)
-
-
-def to_login(request: Request) -> Response:
-    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    target = signin.safe_next(target)
-    return RedirectResponse(LOGIN if target == HOME else f"{LOGIN}?{urlencode({'next': target})}", 303)
 
 
 def _refused(request: Request, visit: signin.PageVisit, viewer: Viewer) -> Response:
@@ -105,12 +96,12 @@ async def figures_page(
     status: int = 200,
     **more: object,
 ) -> Response:
-    """The page with what its controls ask for; what they cannot ask is told above, with the usual controls and no figures."""
+    """The page with what its controls ask for; what cannot be asked is told beneath them, who stand as they were filled in."""
     settings, refusal, sheet = signin.settings_of(request), "", Sheet()
     try:
         controls = controls_from(request, query)
     except (InvalidPeriodError, UnknownTimeZoneError, UnknownCurrencyError) as error:
-        controls, status, refusal = controls_from(request, QueryParams()), 422, error.detail
+        controls, status, refusal = refilled(query, settings=settings, now=present()), 422, error.detail
     else:
         sheet = (await _made(view, controls, viewer)).sheet
     return page(

@@ -1,6 +1,6 @@
 """The page about the stock: what it is worth, how fast it moves, what runs out and what does not sell."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from api.web import formats
 from api.web.dashboard.figures import Better, Chart, ChartRow, Series, Table, Tile, count_cell
 from api.web.dashboard.overtime import Figure, compared_tile, size, written
 from api.web.dashboard.widgets import File, Reports, Widget
-from models.analytics.stock import TurnoverReport
+from models.analytics.stock import StockedVariant, TurnoverReport
 from models.base import now as present
 from services.analytics.exports.exports import Ranking
 from services.analytics.periods import Period
@@ -74,21 +74,21 @@ async def _dead(reports: Reports) -> Tile:
 async def _cover(reports: Reports) -> Chart:
     report = await reports.read_calmly(SupplyReportService.list_shortest_cover, of_now(reports.scope), limit=TOP_DRAWN)
     rows = [
-        ChartRow(one.sku, [count_cell(one.days_of_cover or 0), count_cell(one.available), count_cell(one.units_sold)])
+        ChartRow(_name(one), [count_cell(one.days_of_cover or 0), count_cell(one.available), count_cell(one.units_sold)])
         for one in report.items
     ]
     columns = [Series("Days"), Series("Available", "told"), Series("Sold", "told")]
     summary = f"Days that what is left lasts at the pace of {reports.controls.days_text}, the shortest first."
     if rows:
-        summary += f" The first is {rows[0].label}, {rows[0].cells[0].text} days."
-    return Chart("cover", "Days that what is left lasts", summary, "SKU", columns, rows, is_across=True)
+        summary += f" The first is {rows[0].label}: {rows[0].cells[0].text} days."
+    return Chart("cover", "Days that what is left lasts", summary, "Product", columns, rows, is_across=True)
 
 
 async def _low_list(reports: Reports) -> Table:
     report = await reports.read_calmly(SupplyReportService.list_low_stock, reports.scope.currency, limit=TOP)
     rows = [
         (
-            one.sku,
+            _name(one),
             one.location,
             formats.count(one.available),
             formats.count(one.low_stock_threshold),
@@ -96,16 +96,29 @@ async def _low_list(reports: Reports) -> Table:
         )
         for one in report.items
     ]
-    columns = ("SKU", "Location", "Available", "Low at", "Reorder at")
-    return Table("low", "Running low, now", columns, rows, "Nothing is low.", _rest(report.levels_count, len(rows)), words=2)
+    columns = ("Product", "Location", "Available", "Low at", "Reorder at")
+    rest, skus = _rest(report.levels_count, len(rows)), _skus(report.items)
+    return Table("low", "Running low, now", columns, rows, "Nothing is low.", rest, words=2, small=skus)
 
 
 async def _dead_list(reports: Reports) -> Table:
     report = await reports.read_calmly(InventoryReportService.get_dead_stock, reports.scope.currency, days=DEAD_DAYS, limit=TOP)
-    rows = [(one.sku, formats.count(one.on_hand), formats.money(one.value)) for one in report.items]
+    rows = [(_name(one), formats.count(one.on_hand), formats.money(one.value)) for one in report.items]
     title = f"Not sold in {DEAD_DAYS} days"
-    columns = ("SKU", "On hand", "Worth")
-    return Table("dead", title, columns, rows, "Everything sold.", _rest(report.variants_count, len(rows)))
+    columns = ("Product", "On hand", "Worth")
+    rest, skus = _rest(report.variants_count, len(rows)), _skus(report.items)
+    return Table("dead", title, columns, rows, "Everything sold.", rest, small=skus)
+
+
+def _name(one: StockedVariant) -> str:
+    """`Linen shirt, Large / Red`; the SKU where there is no such product any more."""
+    if one.name is None:
+        return one.sku
+    return f"{one.name}, {one.variant_title}" if one.variant_title else one.name
+
+
+def _skus(items: Iterable[StockedVariant]) -> list[str]:
+    return [one.sku if one.name is not None else "No longer in the shop" for one in items]
 
 
 def _rest(count: int, shown: int) -> str:

@@ -11,7 +11,7 @@ from services.analytics.exports.saletables import CURRENT, PREVIOUS
 from services.analytics.exports.tables import Cell, Table, cells_of, head_of, rows_table, table_of
 from services.analytics.reports.content import ContentReportService
 from services.analytics.reports.customers import CustomerReportService
-from services.analytics.reports.inventory import InventoryReportService, read_cover, read_dead_stock
+from services.analytics.reports.inventory import InventoryReportService, dead_items, read_cover, read_dead_stock
 from services.analytics.reports.payments import PaymentReportService
 from services.analytics.reports.segments import SegmentService
 from services.analytics.reports.users import UserReportService
@@ -87,7 +87,10 @@ async def dead_stock_table(scope: ReportScope, *, viewer: Viewer) -> Table:
 
 
 async def _dead_stock(scope: ReportScope) -> AsyncIterator[Rows]:
-    yield [cells_of(row, zone=scope.period.zone) for row in await read_dead_stock(scope.currency, scope.period.bounds[0])]
+    rows = await read_dead_stock(scope.currency, scope.period.bounds[0])
+    for at in range(0, len(rows), PAGE):
+        items = await dead_items(rows[at : at + PAGE], scope.currency)
+        yield [cells_of(item, zone=scope.period.zone) for item in items]
 
 
 async def payment_table(scope: ReportScope, *, viewer: Viewer) -> Table:

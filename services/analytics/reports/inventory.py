@@ -17,6 +17,7 @@ from models.inventory.stock import StockLevel
 from models.money import Money, half_up
 from services.analytics.reports.buckets import whole_minute
 from services.analytics.reports.figures import window_of
+from services.analytics.reports.names import with_names
 from services.analytics.scopes import ReportScope
 from services.analytics.stock.movements import Sums, read_moved, read_sellers, read_sold
 from services.errors import RuleViolatedError
@@ -80,7 +81,7 @@ class InventoryReportService:
     ) -> CursorPage[StockCover]:
         """How long the stock of each variant lasts at the period's pace, variant by variant in the order of their ids.
 
-        Four commands. Raises PermissionDeniedError, InvalidCursorError and OverloadedError.
+        Five commands. Raises PermissionDeniedError, InvalidCursorError and OverloadedError.
         """
         viewer.require(Permission.VIEW_REPORTS)
         PageRequest(limit=limit)
@@ -100,7 +101,7 @@ class InventoryReportService:
     ) -> DeadStockReport:
         """What lies there and was not sold within the last `days` times 24 hours; a sale that was cancelled is one, too.
 
-        Four commands. Raises PermissionDeniedError, InvalidDeadStockError and OverloadedError.
+        Five commands. Raises PermissionDeniedError, InvalidDeadStockError and OverloadedError.
         """
         viewer.require(Permission.VIEW_REPORTS)
         if not (1 <= days <= MAX_DEAD_DAYS and 1 <= limit <= MAX_DEAD_ITEMS):
@@ -108,37 +109,34 @@ class InventoryReportService:
         since = whole_minute(now or present()) - timedelta(days=days)
         async with heavy_work():
             rows = await read_dead_stock(currency, since)
+            items = await dead_items(rows[:limit], currency)
         return DeadStockReport(
             since=since,
             currency=currency,
             variants_count=len(rows),
-            on_hand=sum(row.on_hand for row in rows),
-            value=Money(amount=sum(row.value.amount for row in rows), currency=currency),
-            items=rows[:limit],
+            on_hand=sum(row["on_hand"] for row in rows),
+            value=Money(amount=sum(row["value"] for row in rows), currency=currency),
+            items=items,
         )
 
 
 async def read_cover(scope: ReportScope, *, after: PydanticObjectId | None, limit: int) -> list[StockCover]:
-    """The cover of the next variants after one, in the order of their ids. Four commands; whoever calls is behind the gate."""
+    """The cover of the next variants after one, in the order of their ids. Five commands; whoever calls is behind the gate."""
     levels = await StockLevel.aggregate_rows(variants_pipeline(scope.currency, after, limit))
     sold = await read_sold([row["_id"] for row in levels], scope.currency, *scope.period.bounds) if levels else {}
     days = (scope.period.end - scope.period.start).days
-    return [_cover(row, -sold.get(row["_id"], 0), days) for row in levels]
+    return [_cover(row, -sold.get(row["_id"], 0), days) for row in await with_names(levels)]
 
 
-async def read_dead_stock(currency: str, since: datetime) -> list[DeadStockItem]:
-    """What is on hand and was not sold since, worth most first. Four commands; whoever calls is behind the gate."""
-    sold = await read_sellers(since)
-    return [
-        DeadStockItem(
-            product_id=row["product_id"],
-            variant_id=row["_id"],
-            sku=row["sku"],
-            on_hand=row["on_hand"],
-            value=Money(amount=row["value"], currency=currency),
-        )
-        for row in await StockLevel.aggregate_rows(dead_pipeline(currency, sorted(sold)))
-    ]
+async def read_dead_stock(currency: str, since: datetime) -> list[Row]:
+    """Rows of `dead_pipeline`: what was not sold since. Four commands; whoever calls is behind the gate."""
+    return await StockLevel.aggregate_rows(dead_pipeline(currency, sorted(await read_sellers(since))))
+
+
+async def dead_items(rows: Sequence[Row], currency: str) -> list[DeadStockItem]:
+    """These rows with their names. One command."""
+    named = await with_names(rows)
+    return [DeadStockItem.model_validate({**row, "value": Money(amount=row["value"], currency=currency)}) for row in named]
 
 
 def value_pipeline(currency: str) -> list[Row]:
@@ -187,12 +185,5 @@ def dead_pipeline(currency: str, sold: Sequence[PydanticObjectId]) -> list[Row]:
 
 
 def _cover(row: Row, sold: int, days: int) -> StockCover:
-    available = int(row["available"])
-    return StockCover(
-        product_id=row["product_id"],
-        variant_id=row["_id"],
-        sku=row["sku"],
-        available=available,
-        units_sold=sold,
-        days_of_cover=max(0, available) * days // sold if sold > 0 else None,
-    )
+    days_left = max(0, int(row["available"])) * days // sold if sold > 0 else None
+    return StockCover.model_validate({**row, "units_sold": sold, "days_of_cover": days_left})

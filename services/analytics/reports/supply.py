@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from models.analytics.stock import StockCover
+from models.analytics.stock import StockCover, StockedVariant
 from models.analytics.supply import CoverReport, LowStockItem, LowStockReport
 from models.inventory.stock import StockLevel
 from services.analytics.reports.figures import window_of
+from services.analytics.reports.names import with_names
 from services.analytics.scopes import ReportScope
 from services.analytics.stock.movements import read_sellers, read_sold
 from services.heavy import heavy_work
@@ -20,7 +21,7 @@ class SupplyReportService:
     async def list_shortest_cover(scope: ReportScope, *, viewer: Viewer, limit: int = 20) -> CoverReport:
         """The variants sold in the period of which something is left, those first that last the shortest at its pace.
 
-        From the sums of the ledger, in at most seven commands. Raises PermissionDeniedError and OverloadedError.
+        From the sums of the ledger, in at most eight commands. Raises PermissionDeniedError and OverloadedError.
         """
         viewer.require(Permission.VIEW_REPORTS)
         days = (scope.period.end - scope.period.start).days
@@ -30,26 +31,18 @@ class SupplyReportService:
             pieces = await read_sold(sellers, scope.currency, starts_at, ends_at) if sellers else {}
             sold = {variant_id: -moved for variant_id, moved in pieces.items() if moved < 0}
             levels = await StockLevel.aggregate_rows(left_pipeline(scope.currency, list(sold))) if sold else []
-        items = [
-            StockCover(
-                product_id=row["product_id"],
-                variant_id=row["_id"],
-                sku=row["sku"],
-                available=int(row["available"]),
-                units_sold=sold[row["_id"]],
-                days_of_cover=int(row["available"]) * days // sold[row["_id"]],
-            )
+        left = [
+            {**row, "units_sold": sold[row["_id"]], "days_of_cover": int(row["available"]) * days // sold[row["_id"]]}
             for row in levels
             if row["available"] > 0
         ]
-        items.sort(key=lambda item: (item.days_of_cover or 0, item.sku, item.variant_id))
-        return CoverReport(
-            window=window_of(scope.period), currency=scope.currency, variants_count=len(items), items=items[:limit]
-        )
+        left.sort(key=lambda row: (row["days_of_cover"], row["sku"], row["_id"]))
+        items = [StockCover.model_validate(row) for row in await with_names(left[:limit])]
+        return CoverReport(window=window_of(scope.period), currency=scope.currency, variants_count=len(left), items=items)
 
     @staticmethod
     async def list_low_stock(currency: str, *, viewer: Viewer, limit: int = 20) -> LowStockReport:
-        """What is at or below its threshold now, at locations of the currency. Two commands, and the locations' names.
+        """What is at or below its threshold now, at locations of the currency. Three commands, and the locations' names.
 
         Raises PermissionDeniedError and OverloadedError.
         """
@@ -57,7 +50,7 @@ class SupplyReportService:
         locations = await known_locations()
         async with heavy_work():
             counts = await StockLevel.aggregate_rows(low_counts_pipeline(currency))
-            rows = await StockLevel.aggregate_rows(low_pipeline(currency, limit)) if counts else []
+            rows = await with_names(await StockLevel.aggregate_rows(low_pipeline(currency, limit))) if counts else []
         found = counts[0] if counts else {}
         return LowStockReport(
             currency=currency,
@@ -65,9 +58,7 @@ class SupplyReportService:
             none_left_count=int(found.get("none_left", 0)),
             items=[
                 LowStockItem(
-                    product_id=row["product_id"],
-                    variant_id=row["variant_id"],
-                    sku=row["sku"],
+                    **{name: row[name] for name in StockedVariant.model_fields},
                     location=locations[row["location_id"]].name if row["location_id"] in locations else "",
                     available=row["available"],
                     low_stock_threshold=row["low_stock_threshold"],

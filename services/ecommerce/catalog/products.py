@@ -288,13 +288,6 @@ class ProductService:
         await run_transaction(work, hot=[product_id])
 
 
-async def product_names(product_ids: Iterable[PydanticObjectId]) -> dict[PydanticObjectId, str]:
-    """What these products are called, of whatever status; those there are not are absent. One command, none for no product."""
-    wanted = sorted(set(product_ids))
-    rows = await Product.find_rows({"_id": {"$in": wanted}}, {"name": 1}) if wanted else []
-    return {row["_id"]: row["name"] for row in rows}
-
-
 def may_edit(seller_id: PydanticObjectId | None, viewer: Viewer) -> bool:
     return viewer.can(Permission.MANAGE_CATALOG) or (viewer.user_id == seller_id and viewer.can(Permission.WRITE_PRODUCTS))
 

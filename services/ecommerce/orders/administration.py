@@ -23,6 +23,7 @@ from services.ecommerce.orders.transitions import (
     Mover,
     OrderTransitionError,
     change_order,
+    check_revision,
     check_step,
     move_order,
     record_order_event,
@@ -150,14 +151,15 @@ class OrderAdministrationService:
         return BulkStatusResult(rows=rows, moved_count=sum(row.is_moved for row in rows))
 
     @staticmethod
-    async def update_notes(order_id: PydanticObjectId, notes: str, *, viewer: Viewer) -> StaffOrder:
+    async def update_notes(order_id: PydanticObjectId, notes: str, *, viewer: Viewer, revision: int | None = None) -> StaffOrder:
         """Replace what staff notes about an order; customers never see it. That it was done is noted in the audit log.
 
-        Raises PermissionDeniedError, OrderNotFoundError.
+        Raises PermissionDeniedError, OrderNotFoundError, and PreconditionError unless `revision` is the order's present one.
         """
         viewer.require(Permission.MANAGE_ORDERS)
 
         async def change(order: Order, session: Session) -> Order:
+            check_revision(order, revision)
             subject = order_owner(order_id)
             await AuditService.record(session, "order.notes_changed", subject=subject, actor_id=viewer.user_id)
             return await change_order(order, {"admin_notes": notes}, session=session)

@@ -19,6 +19,7 @@ from services.ecommerce.orders.transitions import (
     Mover,
     OrderTransitionError,
     change_order,
+    check_revision,
     check_step,
     move_order,
     record_order_event,
@@ -109,11 +110,17 @@ class FulfilmentService:
 
     @staticmethod
     async def update_tracking(
-        order_id: PydanticObjectId, fulfilment_id: PydanticObjectId, changes: TrackingChanges, *, viewer: Viewer
+        order_id: PydanticObjectId,
+        fulfilment_id: PydanticObjectId,
+        changes: TrackingChanges,
+        *,
+        viewer: Viewer,
+        revision: int | None = None,
     ) -> StaffOrder:
         """Correct a parcel's label while the order is on its way.
 
-        Raises PermissionDeniedError, OrderNotFoundError, FulfilmentNotFoundError, TrackingLockedError.
+        Raises PermissionDeniedError, OrderNotFoundError, FulfilmentNotFoundError, TrackingLockedError, and PreconditionError
+        unless `revision` is the order's present one.
         """
         viewer.require(Permission.MANAGE_ORDERS)
 
@@ -122,6 +129,7 @@ class FulfilmentService:
             at = _index_of(order, fulfilment_id)
             if order.status is not OrderStatus.SHIPPED:
                 raise TrackingLockedError(order.status)
+            check_revision(order, revision)
             fields = {f"fulfilments.{at}.{name}": value for name, value in changes.model_dump(exclude_unset=True).items()}
             changed = await change_order(order, fields, session=session)
             payload = {"fulfilment_id": str(fulfilment_id)}

@@ -25,6 +25,7 @@ from services.ecommerce.orders.effects import move_sales, order_owner, variants_
 from services.ecommerce.orders.transitions import SYSTEM_MOVER, change_order, move_order
 from services.ecommerce.returns.moves import (
     ReturnTransitionError,
+    check_revision,
     close_return,
     load_return,
     move_return,
@@ -71,15 +72,19 @@ class ReturnDeskService:
         return None if row is None else to_staff_return(ReturnRequest.from_row(row))
 
     @staticmethod
-    async def approve(return_id: PydanticObjectId, *, viewer: Viewer, staff_notes: str | None = None) -> StaffReturn:
+    async def approve(
+        return_id: PydanticObjectId, *, viewer: Viewer, staff_notes: str | None = None, revision: int | None = None
+    ) -> StaffReturn:
         """The customer may send the pieces. Approving again changes nothing.
 
-        Raises PermissionDeniedError, ReturnNotFoundError, ReturnTransitionError.
+        Raises PermissionDeniedError, ReturnNotFoundError, ReturnTransitionError, and PreconditionError unless `revision` is the
+        present one.
         """
         viewer.require(Permission.MANAGE_ORDERS)
 
         async def work(session: Session) -> ReturnRequest:
             request = await load_return(return_id, session)
+            check_revision(request, revision)
             if request.status is ReturnStatus.APPROVED:
                 return request
             return await move_return(
@@ -89,11 +94,18 @@ class ReturnDeskService:
         return to_staff_return(await run_transaction(work, hot=[return_id]))
 
     @staticmethod
-    async def reject(return_id: PydanticObjectId, *, viewer: Viewer, staff_notes: str | None = None) -> StaffReturn:
+    async def reject(
+        return_id: PydanticObjectId, *, viewer: Viewer, staff_notes: str | None = None, revision: int | None = None
+    ) -> StaffReturn:
         """The pieces stay with the customer, who may ask again within the time for returns. Raises as `approve`."""
         viewer.require(Permission.MANAGE_ORDERS)
         closed = await close_return(
-            return_id, ReturnStatus.REJECTED, EventType.RETURN_REJECTED, viewer=viewer, fields=noted(staff_notes)
+            return_id,
+            ReturnStatus.REJECTED,
+            EventType.RETURN_REJECTED,
+            viewer=viewer,
+            fields=noted(staff_notes),
+            revision=revision,
         )
         return to_staff_return(closed)
 
@@ -104,12 +116,13 @@ class ReturnDeskService:
         *,
         viewer: Viewer,
         staff_notes: str | None = None,
+        revision: int | None = None,
         now: datetime | None = None,
     ) -> StaffReturn:
         """Take in what arrived of an approved return: on the shelf where it came from, or written off.
 
         Pieces that did not arrive may be asked for again. When every piece of the order is back, the order is returned. A return
-        is received once. Raises PermissionDeniedError, ReturnNotFoundError, ReturnTransitionError, ReturnTooLargeError.
+        is received once. Raises as `approve`, and ReturnTooLargeError.
         """
         viewer.require(Permission.MANAGE_ORDERS)
         now = to_milliseconds(now or present())
@@ -119,6 +132,7 @@ class ReturnDeskService:
             request = await load_return(return_id, session)
             if request.status is not ReturnStatus.APPROVED:
                 raise ReturnTransitionError(request.status, ReturnStatus.RECEIVED)
+            check_revision(request, revision)
             order = await order_of_return(request, session)
             lines = received_lines(request, order, parts)
             refund = Money.total((line.refund for line in lines if line.refund is not None), order.currency)

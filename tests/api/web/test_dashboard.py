@@ -191,21 +191,27 @@ class TestOverview:
         assert tile(page, "net") == "Net sales $0.00 none in the period before Paid, less what was given back"
         assert "<figure" not in page
 
-    @pytest.mark.parametrize(
-        "query", ["?range=custom&from=2026-11-08&to=2026-11-02", "?zone=Mars/Base", "?range=custom&from=x", "?range=ever"]
-    )
-    async def test_impossible_wishes_are_told_beside_the_form(
-        self, client: httpx2.AsyncClient, settings: Settings, query: str
+    async def test_impossible_wishes_are_told_beside_the_form_as_it_was_filled_in(
+        self, client: httpx2.AsyncClient, settings: Settings
     ) -> None:
         await enter(client, settings)
+        days = 'name="from" type="date" value="2026-11-08"', 'name="to" type="date" value="2026-11-02"'
+        custom, hours = '<option value="custom" selected>', '<option value="hour" selected>'
 
-        page = await client.get(f"/dashboard{query}")
-
-        assert page.status_code == 422
-        assert 'role="alert"' in page.text
-        assert 'class="controls"' in page.text
-        assert "tile" not in page.text
-        assert (await client.get(f"{PART}{query}")).status_code == 422
+        for query, told, kept in [
+            ("?from=2026-11-08&to=2026-11-02", "The range begins on Nov 8, 2026, after its last day, Nov 2, 2026.", days),
+            ("?from=2015-01-01&to=2026-11-02&compare=none", "A report is about 5 years at most.", (days[1], custom)),
+            ("?range=30d&per=hour&zone=Asia/Tokyo", "Hours are told of 14 days at most.", (hours, ">Asia/Tokyo<")),
+            ("?zone=Mars/Base&from=2026-11-08", "There is no such time zone: name one of IANA&#39;s", (days[0], custom)),
+            ("?from=x&to=2026-11-02", "A day is written as 2026-11-21.", (days[1], custom)),
+            ("?range=ever&currency=JPY", "There is no such range", ('<option value="JPY" selected>',)),
+        ]:
+            page = await client.get(f"/dashboard{query}")
+            assert page.status_code == 422, query
+            assert [part for part in ('role="alert"', told, *kept) if part not in page.text] == [], query
+            assert "tile" not in page.text
+            assert "compared with" not in page.text  # of days that are not shown
+            assert (await client.get(f"{PART}{query}")).status_code == 422
 
     async def test_database_away_is_a_page(
         self, client: httpx2.AsyncClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
@@ -316,6 +322,8 @@ class TestControls:
         controls = controls_of(QueryParams("range=today&zone=Asia/Tokyo"), settings=settings, now=self.NOW)
 
         assert (controls.first, controls.last) == (date(2026, 11, 22), date(2026, 11, 22))
+        one_end = controls_of(QueryParams("to=2026-10-30"), settings=settings, now=self.NOW)
+        assert (one_end.range, one_end.first, one_end.last) == ("custom", date(2026, 10, 1), date(2026, 10, 30))
         assert controls.scope.granularity is Granularity.HOUR
 
     @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tests.api.web.test_dashboard import rows, tile
 from tests.api.web.world import WEEK, fill_the_world
 from tests.commands import CommandLog
 
-BUDGETS = {"overview": 12, "sales": 17, "customers": 11, "products": 19, "stock": 24, "content": 32}
+BUDGETS = {"overview": 12, "sales": 17, "customers": 11, "products": 19, "stock": 27, "content": 32}
 """Commands at most of a page of which nothing is held yet, that for the session among them."""
 
 
@@ -58,8 +58,11 @@ async def test_pages_show_what_happened(client: httpx2.AsyncClient, settings: Se
     assert tile(stock, "turnover").startswith("Turnover 0.21× ")
     assert tile(stock, "goods-sold").startswith("Cost of what was sold $80.00 ")
     assert tile(stock, "low-stock") == "Running low 2 Now; nothing is left of 1"
-    assert rows(stock, "chart-cover") == [["SELLS", "4", "4", "6"]]
-    assert rows(stock, "table-low") == [["GONE", "House", "0", "5", "–"], ["SELLS", "House", "4", "5", "–"]]
+    assert rows(stock, "chart-cover") == [["Desk &lt;lamp&gt;, Red", "4", "4", "6"]]
+    assert rows(stock, "table-low") == [
+        ["GONE No longer in the shop", "House", "0", "5", "–"],
+        ["Desk &lt;lamp&gt;, Red SELLS", "House", "4", "5", "–"],
+    ]
 
     assert tile(content, "views") == "Views of posts 12 ▲ 50.0% more than 8 Each visitor once per half hour"
     assert tile(content, "likes").startswith("Likes 3 ")
@@ -128,7 +131,7 @@ class TestFiles:
         editor = await client.get(path)
         bearer = await client.get(path, headers=headers)
 
-        assert (stranger.status_code, stranger.headers["Location"]) == (303, LOGIN)
+        assert (stranger.status_code, stranger.headers["Location"]) == (303, f"{LOGIN}?next={path}")
         assert editor.status_code == bearer.status_code == 403
 
     @pytest.mark.parametrize("site", ["cross-site", "same-site"])

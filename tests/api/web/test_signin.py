@@ -72,7 +72,7 @@ class TestLogin:
         user = await create_login_user(settings=settings, role=Role.MANAGER)
         body = {"login": user.username, "password": "not her password"}
 
-        wrong = await send_form(client, user.username, "not her password")
+        wrong = await send_form(client, user.username, "not her password", next="/dashboard/stock")
         unknown = await send_form(client, "nobody", "not her password")
         told = (await client.post("/api/v1/auth/login", json=body)).json()["detail"]
 
@@ -80,6 +80,8 @@ class TestLogin:
         assert told in wrong.text
         assert told in unknown.text
         assert "not her password" not in wrong.text
+        assert f'name="login" value="{user.username}"' in wrong.text
+        assert 'name="next" value="/dashboard/stock"' in wrong.text
         assert await sessions() == 0
 
     async def test_failures_lock_the_page_and_the_api_alike(self, client: httpx2.AsyncClient, settings: Settings) -> None:
@@ -295,6 +297,7 @@ class TestSafeNext:
             "/dashboard?range=7d&zone=Europe/Berlin",
             "/admin",
             "/admin/orders?page=2",
+            "/dashboard/files/table-products.csv?range=7d",
         ],
     )
     def test_pages_of_ours_stay(self, target: str) -> None:
@@ -312,6 +315,9 @@ class TestSafeNext:
             "/dashboard//evil.test",
             "/dashboard\\evil",
             "/dashboard/../api",
+            "/dashboard/./api",
+            "/dashboard/.hidden",
+            "/dashboard/..",
             "/dashboardx",
             "/dashboard@evil.test",
             "/dashboard?next=<script>",

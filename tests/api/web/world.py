@@ -9,6 +9,7 @@ from beanie import PydanticObjectId
 from models.analytics.rollups import Dimension
 from models.blog.posts import PostStatus, PostViews
 from models.ecommerce.carts import CartAbandonment
+from models.ecommerce.catalog import Product
 from models.inventory.stock import MovementKind, StockLevel, StockMovement
 from models.money import Money
 from models.social import Like, LikeKind
@@ -16,7 +17,7 @@ from services.analytics.purchases.purchases import PurchaseService
 from services.analytics.rollups.rollups import Entry, Fact, RollupService
 from tests.api.web.sales import sell
 from tests.factories.blog import make_post
-from tests.factories.catalog import create_category, create_product
+from tests.factories.catalog import create_category, create_product, make_variant
 from tests.factories.comments import make_comment
 from tests.factories.inventory import create_location
 from tests.factories.purchases import create_sale
@@ -30,8 +31,7 @@ _numbers = count(1)
 async def fill_the_world(noon: datetime = NOON) -> None:
     """Everything that happened about that noon, and a little of the week before."""
     await _customers(noon)
-    await _products(noon)
-    await _stock(noon)
+    await _stock(noon, await _products(noon))
     await _readers(noon)
 
 
@@ -44,9 +44,9 @@ async def _customers(noon: datetime) -> None:
         await PurchaseService.recount(customer)
 
 
-async def _products(noon: datetime) -> None:
+async def _products(noon: datetime) -> Product:
     lamps = await create_category(name="Lamps")
-    lamp = await create_product(name="Desk <lamp>", category_id=lamps.id)
+    lamp = await create_product(name="Desk <lamp>", category_id=lamps.id, variants=[make_variant(title="Red")])
     await sell(noon, 12_345, units=3, product=str(lamp.id), category=str(lamps.id))
     stages = {"view": 40, "cart": 10, "checkout": 5, "paid": 4}
     entries = [Entry(Dimension.STAGE, name, "", {"visitors": number}) for name, number in stages.items()]
@@ -63,22 +63,29 @@ async def _products(noon: datetime) -> None:
             abandoned_at=noon,
             recovered_at=noon if recovered else None,
         ).store()
+    return lamp
 
 
-async def _stock(noon: datetime) -> None:
-    """Ten pieces at 10.00 of which six were sold, none left of another, and one that nobody wants."""
+async def _stock(noon: datetime, lamp: Product) -> None:
+    """Ten lamps at 10.00 of which six were sold, none left of another thing, and one that nobody wants."""
     house = await create_location(name="House")
-    await _shelf(house.id, "SELLS", [(MovementKind.RECEIPT, 10, -20), (MovementKind.SALE, -6, 0)], noon)
+    await _shelf(house.id, "SELLS", [(MovementKind.RECEIPT, 10, -20), (MovementKind.SALE, -6, 0)], noon, product=lamp)
     await _shelf(house.id, "GONE", [(MovementKind.RECEIPT, 2, -20), (MovementKind.SALE, -2, 0)], noon)
     await _shelf(house.id, "DUST", [(MovementKind.RECEIPT, 30, -200)], noon, is_low=False)
 
 
 async def _shelf(
-    location: PydanticObjectId, sku: str, moves: list[tuple[MovementKind, int, int]], noon: datetime, **over: Any
+    location: PydanticObjectId,
+    sku: str,
+    moves: list[tuple[MovementKind, int, int]],
+    noon: datetime,
+    *,
+    product: Product | None = None,
+    **over: Any,
 ) -> None:
     place: dict[str, Any] = {
-        "product_id": PydanticObjectId(),
-        "variant_id": PydanticObjectId(),
+        "product_id": product.id if product else PydanticObjectId(),
+        "variant_id": product.variants[0].id if product else PydanticObjectId(),
         "location_id": location,
         "sku": sku,
     }

@@ -275,7 +275,7 @@ class TestAttempt:
         assert await WebhookDeliveryService.attempt(delivery.id, sender=sender, settings=settings) is DeliveryState.PENDING
 
         assert receiver.connections_count == 0
-        assert (await stored(delivery)).last_error == "its host is not on the public internet"
+        assert (await stored(delivery)).last_error == "its host is neither on the public internet nor in AGORA_WEBHOOK_NETWORKS"
         await sender.aclose()
 
 

@@ -153,7 +153,7 @@ class TestCanary:
         over = {"webhook_networks": list(policy.networks), "webhook_timeout_seconds": 0.3}
         sender = WebhookSender(settings.model_copy(update=over), resolver=rebind)
         refused = await sender.send(str(url), body="{}", headers={})
-        assert refused.error == "its host is not on the public internet"
+        assert refused.error == "its host is neither on the public internet nor in AGORA_WEBHOOK_NETWORKS"
         await sender.send(str(url), body="{}", headers={})  # to the address that was checked, where nobody is
 
         assert len(asked) == 3

@@ -22,7 +22,7 @@ from tests.factories.payments import RecordingListener, create_payment
 
 # Commands of each page, the session's own read left out: it is kept for a second.
 BUDGETS = {
-    "/admin": 0,
+    "/admin": 11,  # one for each thing that waits, and one more where webhooks were given up
     "/admin/comments": 2,  # the queue, its authors' names
     "/admin/bans": 2,
     "/admin/reviews": 3,  # the queue, its authors' names, its products'
@@ -35,17 +35,20 @@ BUDGETS = {
     "/admin/orders/{orders}": 6,  # the order, its owner twice, its timeline, its returns, its payments
     "/admin/returns": 1,
     "/admin/returns/{returns}": 1,
+    "/admin/customers": 3,  # the page, its count, their accounts
+    "/admin/customers/{customers}": 4,
     "/admin/coupons": 2,
     "/admin/payments": 1,
     "/admin/payments/{payments}": 3,
-    "/admin/stock": 3,  # the page, its count, the locations
-    "/admin/stock/{stock}": 3,
+    "/admin/stock": 4,  # the page, its count, the locations, the products' names
+    "/admin/stock/{stock}": 4,
     "/admin/products": 3,
-    "/admin/products/{products}": 5,  # the product, its categories, its levels and their count, the locations
+    "/admin/products/{products}": 6,  # the product, its categories, its levels, their count and names, the locations
     "/admin/users": 2,
     "/admin/users/{users}": 1,
-    "/admin/webhooks": 1,
+    "/admin/webhooks": 3,  # the endpoints, and of which of them messages were given up
     "/admin/webhooks/{webhooks}": 3,
+    "/admin/events": 5,  # the consumers, the last event, the letters and their count, their events
     "/admin/jobs": 1,
     "/admin/audit": 1,
 }

@@ -14,9 +14,11 @@ from models.blog.posts import Post
 from models.documents import DOCUMENTS
 from models.ecommerce.catalog import Product
 from models.ecommerce.coupons import Coupon
+from models.ecommerce.customers import Customer
 from models.ecommerce.orders import Order, OrderStatusHistory
 from models.ecommerce.returns import ReturnRequest
 from models.ecommerce.reviews import Review
+from models.events import DeadLetter
 from models.fraud import FraudReview, FraudRule
 from models.inventory.stock import StockLevel, StockMovement
 from models.jobs import Job
@@ -34,11 +36,11 @@ OPEN_TO: dict[Role, set[str]] = {
     Role.AUTHOR: set(),
     Role.VENDOR: {"products"},
     Role.EDITOR: {"bans", "comments", "posts", "reviews"},
-    Role.MANAGER: _EVERYTHING - {"audit", "jobs", "webhooks"},
+    Role.MANAGER: _EVERYTHING - {"audit", "events", "jobs", "webhooks"},
     Role.ADMIN: _EVERYTHING,
     Role.SUPER_ADMIN: _EVERYTHING,
 }
-WORDLESS = {f"/admin/{name}" for name in ("jobs", "orders", "payments", "returns", "stock")}  # nothing there is free text
+WORDLESS = {f"/admin/{name}" for name in ("jobs", "orders", "payments", "returns")}  # nothing there is free text
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'&{{7*7}}"
 
 
@@ -46,6 +48,8 @@ WATCHED: list[type[AgoraDocument]] = [
     Comment,
     CommentBan,
     Coupon,
+    Customer,
+    DeadLetter,
     FraudReview,
     FraudRule,
     Post,

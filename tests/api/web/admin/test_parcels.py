@@ -54,9 +54,14 @@ async def test_labels_are_corrected_until_every_parcel_has_arrived(manager: Cler
     await Order.change({"_id": order.id}, {"$set": {"fulfilments": [parcel.model_dump() for parcel in parcels]}})
     here = [f"/admin/orders/{order.id}/parcels/{parcel.id}" for parcel in parcels]
 
-    answer = await manager.send(f"{here[0]}/label", carrier="UPS", tracking_number="")
+    answer = await manager.send(f"{here[0]}/label", carrier="UPS", tracking_number="", revision=order.revision)
     assert (answer.status_code, answer.headers["location"]) == (303, f"/admin/orders/{order.id}?done=label")
     assert [(one.carrier, one.tracking_number) for one in (await stored(order)).fulfilments] == [("UPS", None), ("DHL", "B")]
+
+    stale = await manager.send(f"{here[0]}/label", carrier="GLS", tracking_number="A", revision=order.revision)
+    assert stale.status_code == 412
+    assert 'value="GLS"' in stale.text
+    assert "By now it is: UPS" in stale.text
 
     await manager.send(f"{here[1]}/arrived")
     assert (await stored(order)).status is OrderStatus.SHIPPED
@@ -70,12 +75,17 @@ async def test_labels_are_corrected_until_every_parcel_has_arrived(manager: Cler
     assert names == ["order.parcel_relabelled", "order.parcel_arrived", "order.parcel_arrived"]
 
 
-async def test_a_note_is_for_staff_alone(manager: Clerk) -> None:
+async def test_a_note_is_for_staff_alone_and_writes_over_none_that_was_not_read(manager: Clerk) -> None:
     order = await create_order()
+    path = f"/admin/orders/{order.id}/note"
 
-    await manager.send(f"/admin/orders/{order.id}/note", notes="Rings twice.\r\nAsk for Jo.")
+    await manager.send(path, notes="Rings twice.\r\nAsk for Jo.", revision=order.revision)
+    stale = await manager.send(path, notes="Mine", revision=order.revision)
 
     assert (await stored(order)).admin_notes == "Rings twice.\nAsk for Jo."
+    assert stale.status_code == 412
+    assert ">\nMine</textarea>" in stale.text
+    assert "By now it is: Rings twice.\nAsk for Jo." in stale.text
     assert await acts(order) == [("order.notes_changed", manager.user.id)]
 
 

@@ -5,6 +5,8 @@ import pytest
 from models.audit import AuditEntry
 from models.users import LoginSession, Role, User
 from tests.api.web.admin.conftest import Clerk, SeatClerk
+from tests.factories.customers import create_customer
+from tests.factories.orders import create_order
 from tests.factories.users import create_session, create_user
 
 
@@ -22,6 +24,22 @@ class TestList:
         assert "seller" in await manager.page("/admin/users?role=vendor")
         assert "/admin/users/" + str(vendor.id) in await manager.page("/admin/users?search=SELLER")
         assert "reader" not in await manager.page("/admin/users?search=seller")
+
+
+async def test_users_and_customers_are_found_by_an_e_mail_in_any_case(manager: Clerk) -> None:
+    user = await create_user(email="Jane.Doe@Example.com", email_normalized="jane.doe@example.com")
+    customer = await create_customer(user=user, first_name="Jane")
+    other = await create_customer()
+    order = await create_order(user_id=user.id, customer_id=customer.id)
+
+    for wanted in ("jane.doe@example.com", "JANE.DOE@EXAMPLE.COM", " Jane.Doe@Example.com "):
+        assert f"/admin/users/{user.id}" in await manager.page(f"/admin/users?search={wanted}"), wanted
+        found = await manager.page(f"/admin/customers?search={wanted}")
+        assert f"/admin/customers/{customer.id}" in found, wanted
+        assert str(other.id) not in found
+    assert order.number in await manager.page(f"/admin/customers/{customer.id}")
+    assert "No such customer." in await manager.page("/admin/customers?search=nobody@example.com")
+    assert "No such customer." in await manager.page("/admin/customers?state=gone")
 
 
 class TestRole:

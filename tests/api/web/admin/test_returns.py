@@ -97,9 +97,14 @@ async def test_from_the_queue_to_the_money(manager: Clerk, gateway: Gateways, se
     assert await StockLevel.count_rows({}) == 0  # written off
 
 
-async def test_what_was_rejected_is_over(manager: Clerk, settings: Settings) -> None:
+async def test_what_was_decided_on_an_old_page_is_told_and_what_was_rejected_is_over(manager: Clerk, settings: Settings) -> None:
     request = await asked_for(await delivered(user_id=manager.user.id), manager, settings)
     here = f"{QUEUE}/{request.id}"
+
+    await manager.send(f"{here}/approve", staff_notes="Fine by me", revision=request.revision)
+    stale = await manager.send(f"{here}/reject", staff_notes="Worn", revision=request.revision)
+    assert (stale.status_code, "By now it is: Fine by me" in stale.text) == (412, True)
+    assert (await stored(request.id)).status is ReturnStatus.APPROVED
 
     await manager.send(f"{here}/reject", staff_notes="Worn")
     refused = await manager.send(f"{here}/approve")
@@ -107,4 +112,4 @@ async def test_what_was_rejected_is_over(manager: Clerk, settings: Settings) -> 
     assert refused.status_code == 409
     assert "A return that is rejected cannot become approved." in refused.text
     assert (await stored(request.id)).status is ReturnStatus.REJECTED
-    assert await acts(f"return:{request.id}") == ["return.rejected"]
+    assert await acts(f"return:{request.id}") == ["return.approved", "return.rejected"]

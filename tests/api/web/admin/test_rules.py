@@ -62,8 +62,13 @@ class TestKeeping:
         assert "amount above 500\ncountry is not DE, AT" in page
         assert "The rule counts from the next payment on." in page
 
-        await manager.send(f"{here}/change", conditions="amount above 900", **{**RULE, "action": "review"})
+        new = {**RULE, "action": "review", "revision": "1"}
+        await manager.send(f"{here}/change", conditions="amount above 900", **new)
         await manager.send(f"{here}/off")
+        stale = await manager.send(f"{here}/change", conditions="amount above 700", **new)
+        assert (stale.status_code, "amount above 700" in stale.text) == (412, True)
+        assert "By now it is: amount above 900" in stale.text
+        assert "By now it is: no" in stale.text  # it is off
         changed = await rule_named("Far and dear")
         assert changed is not None
         assert (changed.conditions[0].values, changed.action, changed.enabled) == (["900"], FraudAction.REVIEW, False)

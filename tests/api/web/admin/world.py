@@ -12,6 +12,7 @@ from models.ecommerce.catalog import ProductImage
 from models.ecommerce.orders import Fulfilment, OrderStatus, OrderStatusHistory
 from models.ecommerce.returns import ReturnLine, ReturnReason, ReturnRequest
 from models.ecommerce.reviews import Review
+from models.events import Checkpoint, DeadLetter
 from models.fraud import FraudAction, FraudCondition, FraudField, FraudOperator, FraudReview, FraudRule
 from models.inventory.stock import StockMovement
 from models.jobs import Job
@@ -21,6 +22,7 @@ from services.markdown import render_comment
 from tests.factories.blog import create_post
 from tests.factories.catalog import create_product
 from tests.factories.comments import create_comment
+from tests.factories.customers import create_customer
 from tests.factories.inventory import stock
 from tests.factories.orders import create_order, make_line
 from tests.factories.payments import captured_payment, create_payment
@@ -41,6 +43,7 @@ class World:
         person = await create_user(first_name=text[:50], last_name=text[:50])
         post = await create_post(title=text, content=text, excerpt=text)
         comment = await create_comment(post=post, status=CommentStatus.PENDING, content=text, author_name=text, user_agent=text)
+        customer = await create_customer(user=person, first_name=text[:50], last_name=text[:50])
         ban = await CommentBan(key=f"email:{text}", reason=text, banned_by=person.id).store()
         order = await create_order(
             status=OrderStatus.CONFIRMED,
@@ -134,6 +137,10 @@ class World:
             attempts=[WebhookAttempt(at=now(), status=500, duration_ms=2, answer=text, error=text)],
         )
         await Job(name="tidy_up", next_run_at=now() + timedelta(hours=1), last_error=text, last_result=text).store()
+        await Checkpoint(consumer="account_mail", failures=2, last_error=text).store()
+        letter = await DeadLetter(
+            consumer="account_mail", event_id=PydanticObjectId(), sequence=7, error=text, failed_at=now()
+        ).store()
         await AuditEntry(action="made", subject=text, address=text, details={"note": text}).store()
         return cls(
             {
@@ -148,8 +155,10 @@ class World:
                 "coupons": {"id": str(coupon.id)},
                 "payments": {"id": str(payment.id)},
                 "stock": {"id": str(level.id)},
+                "customers": {"id": str(customer.id)},
                 "users": {"id": str(person.id)},
                 "webhooks": {"id": str(endpoint.id), "delivery_id": str(delivery.id)},
+                "events": {"id": str(letter.id), "name": "account_mail"},
                 "jobs": {"name": "tidy_up"},
                 "products": {"id": str(product.id), "variant_id": str(product.variants[0].id), "at": "0"},
                 "audit": {},

@@ -102,8 +102,11 @@ async def test_cover_and_dead_stock_hold_every_variant(database: Database, monke
     cover = await table_of("cover")
     dead = await table_of("dead-stock", limit=1)
 
-    assert [row[1:] for row in cover[1:]] == [[str(row.variant_id), row.sku, row.on_hand, 0, None] for row in levels]
-    assert [row[2:] for row in dead[1:]] == [[row.sku, row.on_hand, Decimal(f"{row.on_hand}.00")] for row in reversed(levels)]
+    assert cover[0][:5] == ["product_id", "variant_id", "sku", "name", "variant_title"]
+    assert [row[1:] for row in cover[1:]] == [[str(row.variant_id), row.sku, None, None, row.on_hand, 0, None] for row in levels]
+    assert [row[2:] for row in dead[1:]] == [
+        [row.sku, None, None, row.on_hand, Decimal(f"{row.on_hand}.00")] for row in reversed(levels)
+    ]
     export = await ExportService.export("cover", NOVEMBER, viewer=SYSTEM, format=ExportFormat.CSV)
     assert b'"\'=1+1"' in export.file.read()
     await export.close()

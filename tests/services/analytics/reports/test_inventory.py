@@ -22,6 +22,7 @@ from services.errors import PermissionDeniedError
 from services.pagination import CursorCodec
 from services.users.permissions import Viewer
 from tests.commands import CommandLog, Commands
+from tests.factories.catalog import create_product, make_variant
 
 MANAGER = Viewer(PydanticObjectId(), "manager", Role.MANAGER)
 CURSORS = CursorCodec(b"0" * 32)
@@ -181,6 +182,8 @@ class TestListCover:
         """30 days: 60 sold are 2 a day. Sold elsewhere too, sold out, and never sold."""
         seller, second, empty, still = Shelf(), Shelf(), Shelf(), Shelf()
         second.place["variant_id"] = seller.place["variant_id"]
+        shirt = await create_product(name="Shirt", variants=[make_variant(title="Red")])
+        still.place |= {"product_id": shirt.id, "variant_id": shirt.variants[0].id}
         for shelf, pieces, sold in ((seller, 100, 50), (second, 31, 10), (empty, 5, 5), (still, 9, 0)):
             await shelf.move(MovementKind.RECEIPT, pieces, NOVEMBER - timedelta(days=40))
             if sold:
@@ -198,8 +201,15 @@ class TestListCover:
             empty.place["variant_id"]: (0, 5, 0),
             still.place["variant_id"]: (9, 0, None),
         }
+        names = {one.variant_id: (one.name, one.variant_title) for one in page.items}
+        assert (names[still.place["variant_id"]], names[empty.place["variant_id"]]) == (("Shirt", "Red"), (None, None))
         assert page.next_cursor is None
-        assert names_of(sent) == ["aggregate stock_levels", "find analytics_ledgers", "aggregate stock_movements"]
+        assert names_of(sent) == [
+            "aggregate stock_levels",
+            "find analytics_ledgers",
+            "aggregate stock_movements",
+            "find products",
+        ]
 
     async def test_pages_follow_each_other(self, database: Database) -> None:
         for _ in range(5):
@@ -243,7 +253,12 @@ class TestGetDeadStock:
             (long_ago.place["variant_id"], 8, 800)
         ]
         assert report.since == now - timedelta(days=10)
-        assert names_of(sent) == ["find analytics_ledgers", "aggregate stock_movements", "aggregate stock_levels"]
+        assert names_of(sent) == [
+            "find analytics_ledgers",
+            "aggregate stock_movements",
+            "aggregate stock_levels",
+            "find products",
+        ]
 
     async def test_nothing_is_zeros(self, database: Database) -> None:
         report = await InventoryReportService.get_dead_stock("USD", viewer=MANAGER)
