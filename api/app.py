@@ -42,6 +42,10 @@ log = structlog.get_logger(__name__)
 
 VERSION = "0.1.0"
 _REQUEST_HEADERS = ("Cart-Token", "Idempotency-Key", "If-Match", "If-None-Match", "X-Order-Token", "X-Request-ID")
+_ANSWER_HEADERS = (
+    *("Content-Disposition", "ETag", "Idempotent-Replayed", "Location", "RateLimit", "RateLimit-Policy"),
+    *("Retry-After", "X-Request-ID"),
+)
 
 # What this process keeps, and forgets when another process changed it.
 _CACHES = [
@@ -151,7 +155,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
                 allow_credentials=settings.cors_credentials,
                 allow_methods=["*"],
                 allow_headers=["Authorization", "Content-Type", *_REQUEST_HEADERS],
-                expose_headers=["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"],
+                expose_headers=_ANSWER_HEADERS,
             )
         )
     layers.append(Middleware(IdentityMiddleware, settings=settings))

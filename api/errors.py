@@ -153,7 +153,7 @@ def _allowed_methods(scope: Any) -> set[str]:
         pattern = getattr(route, "path_regex", None)
         if pattern is not None and pattern.match(scope["path"]):
             allowed |= getattr(route, "methods", None) or set()
-    return allowed
+    return allowed | {"HEAD"} if "GET" in allowed else allowed
 
 
 def install(app: FastAPI) -> None:

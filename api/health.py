@@ -20,6 +20,7 @@ _WORKER_SILENT_SECONDS = 120.0
 
 class Liveness(BaseModel):
     status: str = Field(examples=["ok"])
+    version: str = Field(description="Of Agora: what `CHANGELOG.md` tells about", examples=["0.1.0"])
 
 
 class Readiness(BaseModel):
@@ -33,9 +34,9 @@ class Readiness(BaseModel):
 
 
 @router.get("/livez")
-async def livez() -> Liveness:
-    """The process answers. Says nothing of what it depends on."""
-    return Liveness(status="ok")
+async def livez(request: Request) -> Liveness:
+    """The process answers, and says which version it is. Says nothing of what it depends on."""
+    return Liveness(status="ok", version=request.app.version)
 
 
 @router.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready: the body says why"}})

@@ -1,7 +1,7 @@
 """The outermost layer: what every answer carries, and what is known of every request afterwards.
 
 One pure ASGI layer instead of several, because each costs time on every request: request id, security headers, body limit,
-metrics, access log, and the last net under unexpected errors.
+metrics, access log, HEAD, and the last net under unexpected errors.
 """
 
 import asyncio
@@ -47,6 +47,9 @@ class EdgeMiddleware:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
+        method = scope["method"]
+        if method == "HEAD":  # what GET would answer, without the body (RFC 9110, 9.3.2)
+            scope = {**scope, "method": "GET"}
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
@@ -64,6 +67,8 @@ class EdgeMiddleware:
                 limit = scope["state"].get("rate_limit")
                 if limit is not None:
                     headers.extend(limit)
+            elif method == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         try:
@@ -88,8 +93,8 @@ class EdgeMiddleware:
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", None) or "unmatched"
-            observe_request(scope["method"], route, status, seconds)
-            log.info("request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 2))
+            observe_request(method, route, status, seconds)
+            log.info("request", method=method, path=scope["path"], status=status, ms=round(seconds * 1000, 2))
 
     def _limited(self, receive: Receive) -> Receive:
         """Counts a body that does not say its length, and refuses it where it passes the limit."""
@@ -120,5 +125,5 @@ def _content_length(scope: Scope) -> int:
     """Bytes the caller announces; -1 when it announces none."""
     for name, value in scope["headers"]:
         if name == b"content-length":
-            return int(value) if value.isdigit() else -1
+            return int(value[:20]) if value.isdigit() else -1
     return -1

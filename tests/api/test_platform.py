@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from api.app import create_app
+from api.app import VERSION, create_app
 from api.client import client_info
 from api.errors import STATUS_BY_FAMILY, status_of
 from models.blog.taxonomy import Category
@@ -28,7 +28,7 @@ class TestHealth:
     async def test_alive_without_asking_anything(self, client: httpx2.AsyncClient) -> None:
         answer = await client.get("/livez")
 
-        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok", "version": VERSION})
 
     async def test_ready_with_database_and_indexes(self, client: httpx2.AsyncClient) -> None:
         answer = await client.get("/readyz")
@@ -112,7 +112,20 @@ class TestProblems:
         answer = await client.delete("/api/v1/blog/posts")
 
         assert answer.status_code == 405
-        assert answer.headers["Allow"] == "GET, POST"
+        assert answer.headers["Allow"] == "GET, HEAD, POST"
+
+    @pytest.mark.parametrize("path", ["/livez", "/api/v1/blog/posts", "/api/v1/blog/posts/no-such-post", "/feed.atom", "/docs"])
+    async def test_head_is_get_without_the_body(self, client: httpx2.AsyncClient, path: str) -> None:
+        whole, head = await client.get(path), await client.head(path)
+
+        assert (head.status_code, head.content) == (whole.status_code, b"")
+        assert head.headers["content-type"] == whole.headers["content-type"]
+        assert head.headers["content-length"] == whole.headers["content-length"]
+
+    async def test_head_of_what_is_only_written_to_is_405(self, client: httpx2.AsyncClient) -> None:
+        answer = await client.head("/api/v1/auth/login")
+
+        assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "POST", b"")
 
     async def test_malformed_input_points_at_the_field_and_does_not_repeat_it(self, client: httpx2.AsyncClient) -> None:
         answer = await client.post("/api/v1/auth/login", json={"login": 17, "password": "hunter2-hunter2"})
@@ -164,6 +177,33 @@ class TestHeaders:
             assert "https://" not in answer.text
             assert "'unsafe-inline'" not in answer.headers["Content-Security-Policy"].split("style-src")[0]
         assert (await client.get("/static/documentation/swagger-ui-bundle.js")).status_code == 200
+
+
+class TestOtherSites:
+    @pytest.fixture
+    async def browser(self, settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
+        """What scripts of another site have: it sends where they come from."""
+        app = create_app(settings.model_copy(update={"cors_origins": ["https://friend.example"]}))
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://agora.test") as connected:
+            yield connected
+
+    async def test_a_configured_one_may_send_and_read_what_callers_need(self, browser: httpx2.AsyncClient) -> None:
+        origin = {"Origin": "https://friend.example"}
+        wanted = "authorization,cart-token,content-type,idempotency-key,if-match"
+        asking = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": wanted}
+
+        before = await browser.options("/api/v1/shop/checkout", headers=origin | asking)
+        answer = await browser.get("/livez", headers=origin)
+
+        assert before.status_code == 200
+        assert before.headers["access-control-allow-origin"] == "https://friend.example"
+        assert answer.headers["access-control-allow-origin"] == "https://friend.example"
+        assert {"ETag", "Idempotent-Replayed", "Retry-After"} < set(answer.headers["access-control-expose-headers"].split(", "))
+
+    async def test_another_may_not(self, browser: httpx2.AsyncClient) -> None:
+        answer = await browser.get("/livez", headers={"Origin": "https://stranger.example"})
+
+        assert "access-control-allow-origin" not in answer.headers
 
 
 class TestBodies:
