@@ -11,12 +11,11 @@ from typing import Annotated, Any
 from beanie import PydanticObjectId
 from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.models import Dependant
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BaseModel
 
 from api.conditional import named_revision, required_revision
 from api.visits import Tracker
 from models.analytics.events import VisitKind
-from models.base import UtcDatetime
 from models.database import Session
 from services.errors import UnauthenticatedError
 from services.idempotency import Answer, Operation
@@ -29,14 +28,14 @@ from services.users.sessions import ClientInfo
 from services.views import Visit
 
 
-async def _viewer(request: Request) -> Viewer | None:
+async def known_viewer(request: Request) -> Viewer | None:
     viewer: Viewer | None = request.state.viewer
     return viewer
 
 
 async def signed_in(request: Request) -> Viewer:
     """Raises UnauthenticatedError."""
-    viewer = await _viewer(request)
+    viewer = await known_viewer(request)
     if viewer is None:
         raise UnauthenticatedError
     return viewer
@@ -123,7 +122,7 @@ class Reader:
     visit: Visit
 
 
-async def _reader(request: Request) -> Reader:
+async def known_reader(request: Request) -> Reader:
     return Reader(request.state.viewer, Tracker(request).visit(request.app.state.views, VisitKind.POST_VIEW))
 
 
@@ -138,7 +137,7 @@ async def _page(
     return PageRequest(page, limit)
 
 
-MaybeSignedIn = Annotated[Viewer | None, Depends(_viewer)]
+MaybeSignedIn = Annotated[Viewer | None, Depends(known_viewer)]
 SignedIn = Annotated[Viewer, Depends(signed_in)]
 Config = Annotated[Settings, Depends(_settings)]
 Cursors = Annotated[CursorCodec, Depends(_cursors)]
@@ -150,7 +149,7 @@ OperationKey = Annotated[str, Depends(_operation_key)]
 """What a handler marked with `outside_transaction` keeps its effects under."""
 KeepAnswer = Annotated[Callable[[Session, BaseModel], Awaitable[None]], Depends(_keep_answer)]
 """Stores what such a handler is going to answer in the transaction that turned out to be the whole of its work."""
-ThisReader = Annotated[Reader, Depends(_reader)]
+ThisReader = Annotated[Reader, Depends(known_reader)]
 ProductVisitOf = Annotated[Visit, Depends(_product_visit)]
 Paging = Annotated[PageRequest, Depends(_page)]
 Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the stretch before")]
@@ -159,15 +158,6 @@ IfMatch = Annotated[int | None, Depends(named_revision)]
 RequiredIfMatch = Annotated[int | None, Depends(required_revision)]
 
 
-def _no_number(value: Any) -> Any:
-    """A bare number would be read as seconds since 1970."""
-    if isinstance(value, str) and value.lstrip("+-").replace(".", "", 1).isdecimal():
-        raise ValueError("not a time")
-    return value
-
-
-QueryTime = Annotated[UtcDatetime, BeforeValidator(_no_number)]
-"""A time in a query, with its zone: `2030-01-01T00:00:00Z`."""
 ObjectIdPath = Annotated[
     PydanticObjectId, Path(description="An id, 24 hexadecimal digits", examples=["65f0c0ffee0ddba11ca7f00d"])
 ]

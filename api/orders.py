@@ -7,7 +7,7 @@ from fastapi import Depends, Header, Request
 from services.ecommerce.orders.reading import OrderAccess
 
 
-async def _order_access(
+async def order_access(
     request: Request,
     token: Annotated[
         str | None,
@@ -17,4 +17,4 @@ async def _order_access(
     return OrderAccess(request.state.viewer, token)
 
 
-OrderAccessOf = Annotated[OrderAccess, Depends(_order_access)]
+OrderAccessOf = Annotated[OrderAccess, Depends(order_access)]

@@ -1,6 +1,5 @@
 """What every report is asked with, and how it is answered: made once for all who ask at the same moment, with an ETag."""
 
-import hashlib
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Annotated, Any
 
@@ -8,7 +7,7 @@ from fastapi import Depends, Query, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from api.conditional import NOT_MODIFIED, etag, tagged
+from api.conditional import NOT_MODIFIED, digest_of, etag, tagged
 from api.dependencies import Allowed, Config
 from api.routing import refuses
 from models.money import Currency
@@ -76,7 +75,7 @@ async def answer_report(request: Request, *key: Hashable, make: Callable[[], Awa
 
     async def load() -> tuple[str, bytes]:
         body = (await make()).model_dump_json().encode()
-        return etag(0, hashlib.blake2b(body, digest_size=8).hexdigest()), body
+        return etag(0, digest_of(body)), body
 
     tag, body = await _answers.get_or_load((request.scope["route"].name, *key), load)
     return tagged(request, body, tag=tag)

@@ -1,12 +1,11 @@
 """One's own account, public profiles, user administration and the audit log."""
 
-import hashlib
 from typing import Annotated
 
 from beanie import PydanticObjectId
 from fastapi import Path, Query, Request, Response
 
-from api.conditional import NOT_MODIFIED, etag, tagged
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import Allowed, Config, Cursor, Cursors, IfMatch, Limit, ObjectIdPath, Paging, SignedIn
 from api.routing import make_router, refuses
 from api.schemas.users import DeleteAccount, Lock, ProfileUpdate, RevokedSessions, RoleChange, UserCreate
@@ -38,14 +37,14 @@ _ON_OTHERS = (UserNotFoundError, PermissionDeniedError, RankTooLowError)
 
 @me.get("", response_model=UserAccount, responses=NOT_MODIFIED)
 async def get_me(request: Request, viewer: SignedIn) -> Response:
-    """One's own account."""
-    return _answer(request, await UserService.get_me(viewer))
+    """One's own account with its private fields, whether the address is confirmed, and the role."""
+    return answer(request, await UserService.get_me(viewer))
 
 
 @me.patch("", response_model=UserAccount, responses=refuses(PreconditionError))
 async def update_me(request: Request, body: ProfileUpdate, viewer: SignedIn, revision: IfMatch) -> Response:
     """Change one's names and public profile; with If-Match only if nobody changed them since."""
-    return _answer(request, await UserService.update_me(body, viewer=viewer, revision=revision))
+    return answer(request, await UserService.update_me(body, viewer=viewer, revision=revision))
 
 
 @me.delete("", status_code=204, responses=refuses(WrongPasswordError, LastSuperAdminError, TooManyAttemptsError))
@@ -92,12 +91,12 @@ async def get_profile(
 async def list_users(
     viewer: Annotated[Viewer, Allowed(Permission.READ_USER)],
     page: Paging,
-    role: Role | None = None,
-    is_active: bool | None = None,
+    role: Annotated[Role | None, Query(description="Of this role alone")] = None,
+    is_active: Annotated[bool | None, Query(description="Those that stand, or those that were ended")] = None,
     search: Annotated[str | None, Query(max_length=254, description="A whole username or e-mail address")] = None,
-    sort: UserSort = UserSort.NEWEST,
+    sort: Annotated[UserSort, Query(description="Order")] = UserSort.NEWEST,
 ) -> Page[UserAccount]:
-    """All accounts."""
+    """Accounts with their private fields, the newest first unless `sort` says otherwise; those that were ended, too."""
     return await UserService.list_users(page, viewer=viewer, role=role, is_active=is_active, search=search, sort=sort)
 
 
@@ -128,7 +127,7 @@ async def create_user(
 )
 async def get_user(request: Request, user_id: ObjectIdPath, viewer: Annotated[Viewer, Allowed(Permission.READ_USER)]) -> Response:
     """One account with its private fields."""
-    return _answer(request, await UserService.get_user_by_id(user_id, viewer=viewer))
+    return answer(request, await UserService.get_user_by_id(user_id, viewer=viewer))
 
 
 @administration.patch("/{user_id}", response_model=UserAccount, responses=refuses(*_ON_OTHERS, PreconditionError))
@@ -140,7 +139,7 @@ async def update_user(
     revision: IfMatch,
 ) -> Response:
     """Change a person's names and public profile."""
-    return _answer(request, await UserService.update_user(user_id, body, viewer=viewer, revision=revision))
+    return answer(request, await UserService.update_user(user_id, body, viewer=viewer, revision=revision))
 
 
 @administration.delete(
@@ -177,8 +176,10 @@ async def unlock_user(user_id: ObjectIdPath, viewer: Annotated[Viewer, Allowed(P
 async def list_audit_entries(
     viewer: Annotated[Viewer, Allowed(Permission.READ_AUDIT)],
     cursors: Cursors,
-    subject: Annotated[str | None, Query(max_length=100, examples=["user:65f0c0ffee0ddba11ca7f00d"])] = None,
-    actor_id: PydanticObjectId | None = None,
+    subject: Annotated[
+        str | None, Query(max_length=100, description="What was done something to", examples=["user:65f0c0ffee0ddba11ca7f00d"])
+    ] = None,
+    actor_id: Annotated[PydanticObjectId | None, Query(description="Only what this person did")] = None,
     cursor: Cursor = None,
     limit: Limit = 20,
 ) -> CursorPage[AuditRead]:
@@ -186,8 +187,3 @@ async def list_audit_entries(
     return await AuditService.list_entries(
         viewer=viewer, cursors=cursors, subject=subject, actor_id=actor_id, cursor=cursor, limit=limit
     )
-
-
-def _answer(request: Request, account: UserAccount) -> Response:
-    body = account.model_dump_json().encode()
-    return tagged(request, body, tag=etag(account.revision, hashlib.blake2b(body, digest_size=8).hexdigest()))

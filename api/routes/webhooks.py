@@ -2,8 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request
+from starlette.responses import Response
 
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import Allowed, Config, Cursor, Cursors, Limit, ObjectIdPath, RequiredIfMatch
 from api.routing import make_router, refuses
 from api.schemas.webhooks import (
@@ -50,25 +52,32 @@ async def create_webhook_endpoint(body: WebhookEndpointCreate, viewer: WebhookKe
     return await WebhookEndpointService.create_endpoint(body, viewer=viewer, settings=settings)
 
 
-@router.get("/{endpoint_id}", responses=refuses(WebhookEndpointNotFoundError))
-async def get_webhook_endpoint(endpoint_id: ObjectIdPath, viewer: WebhookKeeper) -> WebhookEndpointRead:
-    """One endpoint."""
-    return await WebhookEndpointService.get_endpoint(endpoint_id, viewer=viewer)
+@router.get(
+    "/{endpoint_id}", response_model=WebhookEndpointRead, responses={**refuses(WebhookEndpointNotFoundError), **NOT_MODIFIED}
+)
+async def get_webhook_endpoint(request: Request, endpoint_id: ObjectIdPath, viewer: WebhookKeeper) -> Response:
+    """An endpoint, the events it wants, and how it has been doing; never its secret."""
+    return answer(request, await WebhookEndpointService.get_endpoint(endpoint_id, viewer=viewer))
 
 
 @router.patch(
     "/{endpoint_id}",
+    response_model=WebhookEndpointRead,
     responses=refuses(WebhookEndpointNotFoundError, UnsafeUrlError, PreconditionError, PreconditionRequiredError),
 )
 async def update_webhook_endpoint(
+    request: Request,
     endpoint_id: ObjectIdPath,
     body: WebhookEndpointUpdate,
     viewer: WebhookKeeper,
     settings: Config,
     revision: RequiredIfMatch,
-) -> WebhookEndpointRead:
+) -> Response:
     """Change an endpoint, or switch it off and on; `If-Match` names its `revision`, as in `"3"`."""
-    return await WebhookEndpointService.update_endpoint(endpoint_id, body, viewer=viewer, settings=settings, revision=revision)
+    return answer(
+        request,
+        await WebhookEndpointService.update_endpoint(endpoint_id, body, viewer=viewer, settings=settings, revision=revision),
+    )
 
 
 @router.delete("/{endpoint_id}", status_code=204, responses=refuses(WebhookEndpointNotFoundError))

@@ -1,9 +1,9 @@
 """What all inputs share."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from beanie import PydanticObjectId
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ConfigDict
 
 from models.base import UtcDatetime
 from services.inputs import InputPart
@@ -31,3 +31,8 @@ Moment = Annotated[UtcDatetime, BeforeValidator(_spelt_out)]
 
 class Input(InputPart):
     """A request's body."""
+
+
+def with_example(**body: Any) -> ConfigDict:
+    """The configuration of a body whose example in the documentation is this one, where those of its fields make none."""
+    return ConfigDict(json_schema_extra={"examples": [body]})

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from api.schemas.base import Id, Input
+from api.schemas.base import Id, Input, with_example
 from models.money import Currency
 from models.places import PostalAddress
 from services.ecommerce.addresses import AddressChanges, NewAddress
@@ -24,6 +24,8 @@ class AddressCreate(Input, NewAddress):
 
 
 class AddressUpdate(Input, AddressChanges):
+    model_config = with_example(kind="shipping")
+
     address: PlaceInput = Field(default_factory=lambda: PlaceInput.model_construct(**_UNSET))
 
 

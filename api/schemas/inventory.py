@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from api.schemas.base import Id, Input
+from api.schemas.base import Id, Input, with_example
 from models.base import UtcDatetime
 from services.inventory.levels import LevelChanges
 from services.inventory.locations import LocationChanges, LocationDraft
@@ -26,6 +26,8 @@ class LocationUpdate(LocationChanges, Input):
 
 class LevelUpdate(LevelChanges, Input):
     """Changes to a level: what is left out stays, null takes a reorder point or quantity away."""
+
+    model_config = with_example(low_stock_threshold=5, reorder_point=10, reorder_quantity=50)
 
 
 def _something(quantity: int) -> int:
@@ -98,6 +100,8 @@ class PurchaseOrderCreate(PurchaseOrderDraft, Input):
 
 class PurchaseOrderUpdate(PurchaseOrderChanges, Input):
     """Changes to a draft: what is left out stays."""
+
+    model_config = with_example(expected_at="2030-01-15T09:00:00Z", notes="Rings before it delivers.")
 
     items: Annotated[list[OrderedItemInput], Field(min_length=1, max_length=MAX_LINES)] = Field(default_factory=list)
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from api.schemas.base import Id, Input
+from api.schemas.base import Id, Input, with_example
 from api.schemas.customers import PlaceInput
 from services.ecommerce.checkout.wishes import MAX_ITEMS, CheckoutDraft, OrderDraft, OrderItemDraft, PaymentTerms
 from services.ecommerce.orders.administration import (
@@ -15,10 +15,21 @@ from services.ecommerce.orders.administration import (
 from services.ecommerce.orders.fulfilment import FulfilmentDraft, FulfilmentPart, TrackingChanges
 
 _EXAMPLE_ID = "65f0c0ffee0ddba11ca7f00d"
+_PLACE = {
+    "first_name": "Jane",
+    "last_name": "Doe",
+    "line1": "1 Market Street",
+    "city": "Springfield",
+    "state": "IL",
+    "postal_code": "62701",
+    "country": "US",
+}
 
 
 class CheckoutCreate(CheckoutDraft, Input):
     """A wish to buy what lies in the cart."""
+
+    model_config = with_example(payment_method="card", payment_token="tok_ok", shipping_address=_PLACE)
 
     shipping_address: PlaceInput | None = Field(default=None, description="Instead of one from the address book")
     billing_address: PlaceInput | None = Field(default=None, description="As the shipping address, if left out")
@@ -31,6 +42,10 @@ class OrderItemCreate(OrderItemDraft, Input):
 class OrderCreate(OrderDraft, Input):
     """A wish to buy, without a cart."""
 
+    model_config = with_example(
+        items=[{"product_id": _EXAMPLE_ID, "quantity": 2}], payment_method="card", shipping_address=_PLACE
+    )
+
     shipping_address: PlaceInput | None = Field(default=None, description="Instead of one from the address book")
     billing_address: PlaceInput | None = Field(default=None, description="As the shipping address, if left out")
     items: list[OrderItemCreate] = Field(min_length=1, max_length=MAX_ITEMS)
@@ -38,6 +53,8 @@ class OrderCreate(OrderDraft, Input):
 
 class OrderPaymentCreate(PaymentTerms, Input):
     """A wish to pay an order."""
+
+    model_config = with_example(payment_method="card", payment_token="tok_ok")
 
 
 class OrderStatusUpdate(StatusDraft, Input):
@@ -64,6 +81,8 @@ class FulfilmentCreate(FulfilmentDraft, Input):
 
 class TrackingUpdate(TrackingChanges, Input):
     """Changes to a parcel's label: what is left out stays, null empties."""
+
+    model_config = with_example(carrier="UPS", tracking_number="1Z999AA10123456784")
 
 
 class AdminNotesUpdate(Input):

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from api.schemas.base import Input
+from api.schemas.base import Input, with_example
 from models.money import Currency, Money
 from services.payments.rules import FraudRuleChanges, FraudRuleDraft
 
@@ -31,6 +31,8 @@ class Amount(Input):
 class CaptureCreate(Input):
     """A wish to take what was authorised."""
 
+    model_config = with_example(amount={"amount": "19.99", "currency": "USD"})
+
     amount: Amount | None = Field(default=None, description="A part, after which the rest is let go; everything when left out")
 
 
@@ -53,3 +55,5 @@ class FraudRuleCreate(FraudRuleDraft, Input):
 
 class FraudRuleUpdate(FraudRuleChanges, Input):
     """Changes to a rule: what is left out stays."""
+
+    model_config = with_example(action="review", priority=10)

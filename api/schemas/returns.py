@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from api.schemas.base import Id, Input
+from api.schemas.base import Id, Input, with_example
 from api.schemas.payments import Amount
 from models.ecommerce.returns import Disposition, ReturnReason
 from services.ecommerce.returns.pieces import MAX_LINES, ReceivedPart, ReturnPart
@@ -28,6 +28,8 @@ class ReturnCreate(Input):
 class ReturnDecision(Input):
     """A decision of staff."""
 
+    model_config = with_example(staff_notes="Worn once, as it seems.")
+
     staff_notes: str | None = Field(default=None, max_length=MAX_NOTES_LENGTH, description="Never shown to the customer")
 
 
@@ -48,4 +50,6 @@ class ReturnReceipt(Input):
 
 
 class ReturnRefund(Input):
+    model_config = with_example(amount={"amount": "19.99", "currency": "USD"})
+
     amount: Amount | None = Field(default=None, description="Less than the received pieces are worth; all of it when left out")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from api.schemas.base import Input
+from api.schemas.base import Input, with_example
 from models.users import Role, UserAccount
 from services.users.inputs import EmailText, NewAccount, NewUser, PasswordText, ProfileChanges
 
@@ -22,7 +22,7 @@ class ProfileUpdate(Input, ProfileChanges): ...
 
 
 class TokenInput(Input):
-    token: Token = Field(description="From the mailed link")
+    token: Token = Field(description="From the mailed link", examples=["mailed-token"])
 
 
 class LoginInput(Input):
@@ -38,21 +38,21 @@ class ForgotPassword(Input):
 
 
 class ResetPassword(TokenInput):
-    new_password: PasswordText = Field(description="8 to 256 characters")
+    new_password: PasswordText = Field(description="8 to 256 characters", examples=["a new horse battery"])
 
 
 class ChangePassword(Input):
-    current_password: PasswordText
-    new_password: PasswordText = Field(description="8 to 256 characters")
+    current_password: PasswordText = Field(examples=["correct horse battery"])
+    new_password: PasswordText = Field(description="8 to 256 characters", examples=["a new horse battery"])
 
 
 class ChangeEmail(Input):
     new_email: EmailText = Field(examples=["jane@example.org"])
-    password: PasswordText = Field(description="The current password")
+    password: PasswordText = Field(description="The current password", examples=["correct horse battery"])
 
 
 class DeleteAccount(Input):
-    password: PasswordText = Field(description="The current password")
+    password: PasswordText = Field(description="The current password", examples=["correct horse battery"])
 
 
 class RoleChange(Input):
@@ -60,6 +60,8 @@ class RoleChange(Input):
 
 
 class Lock(Input):
+    model_config = with_example(minutes=30)
+
     minutes: int = Field(default=30, ge=1, le=525_600, description="How long nobody may sign in")
 
 

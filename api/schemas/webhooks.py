@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, Field
 
-from api.schemas.base import Input
+from api.schemas.base import Input, with_example
 from models.base import UtcDatetime
 from services.webhooks.endpoints import WebhookEndpointChanges, WebhookEndpointDraft
 
@@ -17,6 +17,8 @@ class WebhookEndpointUpdate(WebhookEndpointChanges, Input):
 
 class SecretRotation(Input):
     """A wish for a new secret."""
+
+    model_config = with_example(overlap_hours=24)
 
     overlap_hours: int = Field(
         default=24, ge=0, le=168, description="How long the present secret signs beside the new one; 0 when it leaked"

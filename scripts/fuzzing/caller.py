@@ -121,9 +121,10 @@ class Caller:
     def _conditions(self, case: Case) -> dict[str, str]:
         tokens = self._guest_tokens(case)
         tags = ["*", '"1"', "nonsense", *self.kept.get("etag", [])]
-        if case.method in ("PATCH", "GET") and self.dice.random() < 0.7:
-            name = "If-Match" if case.method == "PATCH" else "If-None-Match"
-            return {**tokens, name: "*" if case.method == "PATCH" and self.dice.random() < 0.7 else self.dice.choice(tags)}
+        is_change = case.method == "PATCH" or "If-Match" in (case.headers or {})
+        if (is_change or case.method == "GET") and self.dice.random() < 0.7:
+            name = "If-Match" if is_change else "If-None-Match"
+            return {**tokens, name: "*" if is_change and self.dice.random() < 0.7 else self.dice.choice(tags)}
         return tokens
 
     def _guest_tokens(self, case: Case) -> dict[str, str]:

@@ -97,7 +97,7 @@ class CouponTerms(SpanDraft):
     name: OfferName = Field(default="", description="What buyers see beside the discount", examples=["Welcome"])
     rule: DiscountRuleDraft
     usage_limit: Uses | None = Field(default=None, description="By everyone together, of each code; null is any number")
-    usage_limit_per_customer: Uses | None = None
+    usage_limit_per_customer: Uses | None = Field(default=None, description="Without it, as often as there are uses")
     is_combinable: bool = Field(default=True, description="With automatic promotions and other coupons")
 
 

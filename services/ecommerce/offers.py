@@ -45,8 +45,8 @@ class DiscountRuleDraft(InputPart, DiscountRule):
     maximum_discount: MoneyInput | None = Field(default=None, description="What it takes off at most")
     minimum_subtotal: MoneyInput | None = Field(default=None, description="Of all lines, before discounts")
     minimum_quantity: int | None = Field(default=None, ge=1, le=MAX_QUANTITY, description="Of eligible pieces")
-    buy_quantity: int | None = Field(default=None, ge=1, le=MAX_QUANTITY)
-    get_quantity: int | None = Field(default=None, ge=1, le=MAX_QUANTITY)
+    buy_quantity: int | None = Field(default=None, ge=1, le=MAX_QUANTITY, description="X of buy X get Y: pieces to pay in full")
+    get_quantity: int | None = Field(default=None, ge=1, le=MAX_QUANTITY, description="Y of buy X get Y: pieces that are given")
     product_ids: list[PydanticObjectId] = Field(default_factory=list, max_length=MAX_SCOPE)
     category_ids: list[PydanticObjectId] = Field(
         default_factory=list, max_length=MAX_SCOPE, description="What lies below them is part of them"

@@ -26,9 +26,15 @@ MAX_PLACES = 500  # levels of one variant that are shown
 class LevelChanges(BaseModel):
     """What is to change; what is left out stays. Null takes a reorder point or quantity away."""
 
-    low_stock_threshold: Annotated[int, Field(ge=0, le=MAX_QUANTITY)] = Field(default_factory=int)
-    reorder_point: Annotated[int, Field(ge=0, le=MAX_QUANTITY)] | None = Field(default_factory=lambda: None)
-    reorder_quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)] | None = Field(default_factory=lambda: None)
+    low_stock_threshold: Annotated[int, Field(ge=0, le=MAX_QUANTITY)] = Field(
+        default_factory=int, description="Available pieces at which it is low, which is an event"
+    )
+    reorder_point: Annotated[int, Field(ge=0, le=MAX_QUANTITY)] | None = Field(
+        default_factory=lambda: None, description="Pieces, with those on order, at which it is suggested to be ordered"
+    )
+    reorder_quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)] | None = Field(
+        default_factory=lambda: None, description="How many are suggested then"
+    )
 
 
 class LevelService:

@@ -43,7 +43,7 @@ class SupplierDraft(BaseModel):
     name: LocationName = Field(examples=["Acme Ltd"])
     email: EmailStr | None = None
     phone: Phone | None = None
-    lead_days: Annotated[int, Field(ge=0, le=365)] = 7
+    lead_days: Annotated[int, Field(ge=0, le=365)] = Field(default=7, description="From order to delivery, as a rule")
     notes: Notes = ""
 
 

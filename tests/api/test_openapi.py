@@ -4,8 +4,13 @@ import json
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
 
-from scripts.openapi import SNAPSHOT, current_document
+from api.app import create_app
+from api.openapi import TAGS
+from scripts.openapi import REGISTER, SNAPSHOT, current_document, current_register
+from services.settings import Settings
 
 DOCUMENT: dict[str, Any] = json.loads(current_document())
 OPERATIONS = [
@@ -20,6 +25,10 @@ def test_snapshot_is_current() -> None:
     assert json.loads(SNAPSHOT.read_text()) == DOCUMENT, "run make openapi"
 
 
+def test_register_of_codes_is_current() -> None:
+    assert REGISTER.read_text("utf-8") == current_register(), "run make openapi"
+
+
 def test_operation_ids_are_unique() -> None:
     ids = [operation["operationId"] for _, operation in OPERATIONS]
 
@@ -28,13 +37,51 @@ def test_operation_ids_are_unique() -> None:
 
 @pytest.mark.parametrize(("name", "operation"), OPERATIONS, ids=[name for name, _ in OPERATIONS])
 def test_operation_says_what_it_does_and_how_it_fails(name: str, operation: dict[str, Any]) -> None:
-    assert operation["description"]
+    assert len(operation["description"].split()) > 2
     assert len(operation["tags"]) == 1
+    assert [parameter["name"] for parameter in operation["parameters"] if not parameter.get("description")] == []
     failures = {status: answer for status, answer in operation["responses"].items() if int(status) >= 400}
     assert {"422", "429", "503"} <= failures.keys()
     for answer in failures.values():
         assert answer["description"]
         assert "application/problem+json" in answer["content"]
+    assert {answer["description"] for answer in operation["responses"].values()}.isdisjoint({"", "Successful Response"})
+
+
+def test_every_tag_is_told_about() -> None:
+    used = {tag for methods in DOCUMENT["paths"].values() for operation in methods.values() for tag in operation["tags"]}
+
+    assert used == TAGS.keys() == {tag["name"] for tag in DOCUMENT["tags"]}
+
+
+def test_what_asks_for_a_revision_says_so_and_tells_one() -> None:
+    asking = [operation for _, operation in OPERATIONS if "412" in operation["responses"]]
+
+    assert len(asking) >= 30
+    for operation in asking:
+        name = operation["operationId"]
+        (header,) = [parameter for parameter in operation["parameters"] if parameter["name"] == "If-Match"] or [None]
+        if name == "checkout":
+            assert header is None, "the cart's revision is in the body"
+            continue
+        assert header is not None, name
+        assert header["required"] == ("428" in operation["responses"]), name
+        assert all(
+            "ETag" in answer.get("headers", {}) for status, answer in operation["responses"].items() if status in ("200", "201")
+        ), name
+
+
+def test_example_of_every_body_is_accepted(settings: Settings) -> None:
+    taking: dict[str, Any] = {
+        route.name: route.body_field.field_info.annotation
+        for route in create_app(settings).routes
+        if isinstance(route, APIRoute) and route.include_in_schema and route.body_field is not None
+    }
+    bodies = {operation["operationId"]: operation["requestBody"] for _, operation in OPERATIONS if "requestBody" in operation}
+
+    assert taking.keys() == bodies.keys()
+    for name, body in bodies.items():
+        TypeAdapter(taking[name]).validate_json(json.dumps(body["content"]["application/json"]["example"]))
 
 
 def test_no_answer_has_an_underscored_id_or_a_secret() -> None:

@@ -66,6 +66,12 @@ async def test_s2_every_operation_answers_as_the_table_says(client: httpx2.Async
         answer = await call.send(client, await world.headers(caller))
         if answer.status_code != expected[caller]:
             different[row] = f"{answer.status_code} instead of {expected[caller]}: {answer.text[:200]}"
+        elif answer.status_code in operation.tagged and "etag" not in answer.headers:
+            different[row] = f"{answer.status_code} without its ETag"
+        elif 304 in operation.tagged and caller == "admin" and answer.status_code == 200:
+            headers = {**await world.headers(caller), "If-None-Match": answer.headers["etag"]}
+            if (again := await call.send(client, headers)).status_code != 304 or again.content:
+                different[row] = f"{again.status_code} for what is unchanged"
         if operation.method != "GET" and answer.status_code < 400:
             world.spoil()
 

@@ -25,6 +25,7 @@ class Operation:
     needs_session: bool
     parameters: list[dict[str, Any]]
     body: dict[str, Any] | None  # the schema of the request's body
+    tagged: frozenset[int]  # statuses of answers that carry an ETag
 
     @property
     def needs_key(self) -> bool:
@@ -52,9 +53,10 @@ def _operation(path: str, method: str, described: dict[str, Any]) -> Operation:
         id=described["operationId"],
         method=method.upper(),
         path=path,
-        needs_session=bool(described.get("security")),
+        needs_session=described.get("security") == [{"session": []}],
         parameters=described.get("parameters", []),
         body=resolved(content["schema"]) if content else None,
+        tagged=frozenset(int(status) for status, told in described["responses"].items() if "ETag" in told.get("headers", {})),
     )
 
 

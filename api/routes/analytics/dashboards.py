@@ -3,7 +3,7 @@
 from fastapi import Request
 from starlette.responses import Response
 
-from api.conditional import NOT_MODIFIED, etag, tagged
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import Config, ObjectIdPath, RequiredIfMatch
 from api.reports import Analyst
 from api.routing import make_router, refuses
@@ -43,13 +43,13 @@ async def create_dashboard(body: DashboardCreate, viewer: Analyst, settings: Con
 
 @router.get("/{dashboard_id}", response_model=SavedDashboardRead, responses={**NOT_MODIFIED, **refuses(DashboardNotFoundError)})
 async def get_dashboard(request: Request, dashboard_id: ObjectIdPath, viewer: Analyst) -> Response:
-    """One of one's own."""
-    found = await DashboardService.get_dashboard(dashboard_id, viewer=viewer)
-    return tagged(request, found.model_dump_json().encode(), tag=etag(found.revision, "0"))
+    """One of one's own dashboards: its figures in their order, with range, zone and currency."""
+    return answer(request, await DashboardService.get_dashboard(dashboard_id, viewer=viewer))
 
 
 @router.patch(
     "/{dashboard_id}",
+    response_model=SavedDashboardRead,
     responses=refuses(
         DashboardNotFoundError,
         UnknownTimeZoneError,
@@ -60,10 +60,17 @@ async def get_dashboard(request: Request, dashboard_id: ObjectIdPath, viewer: An
     ),
 )
 async def update_dashboard(
-    dashboard_id: ObjectIdPath, body: DashboardUpdate, viewer: Analyst, settings: Config, revision: RequiredIfMatch
-) -> SavedDashboardRead:
+    request: Request,
+    dashboard_id: ObjectIdPath,
+    body: DashboardUpdate,
+    viewer: Analyst,
+    settings: Config,
+    revision: RequiredIfMatch,
+) -> Response:
     """Rename it, choose or order its figures anew, or change their range; `If-Match` names its `revision`, as in `"3"`."""
-    return await DashboardService.update_dashboard(dashboard_id, body, viewer=viewer, settings=settings, revision=revision)
+    return answer(
+        request, await DashboardService.update_dashboard(dashboard_id, body, viewer=viewer, settings=settings, revision=revision)
+    )
 
 
 @router.delete("/{dashboard_id}", status_code=204, responses=refuses(DashboardNotFoundError))

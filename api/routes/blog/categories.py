@@ -3,8 +3,10 @@
 from typing import Annotated
 
 from beanie import PydanticObjectId
-from fastapi import Path
+from fastapi import Path, Request
+from starlette.responses import Response
 
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import Allowed, RequiredIfMatch
 from api.routing import make_router, refuses
 from api.schemas.blog import CategoryCreate, CategoryUpdate
@@ -37,25 +39,26 @@ async def get_categories_with_post_counts() -> list[CategoryRead]:
 
 @router.post("", status_code=201, responses=refuses(CategoryTakenError, InvalidCategoryNameError))
 async def create_category(body: CategoryCreate, viewer: TaxonomyKeeper) -> CategoryRead:
-    """Open a category."""
+    """Open a category; its slug is made of the name when left out."""
     return await CategoryService.create_category(body, viewer=viewer)
 
 
-@router.get("/{key}", responses=refuses(CategoryNotFoundError))
-async def get_category(slug: CategorySlugKey) -> CategoryRead:
-    """An active category."""
-    return await CategoryService.get_category(slug)
+@router.get("/{key}", response_model=CategoryRead, responses={**refuses(CategoryNotFoundError), **NOT_MODIFIED})
+async def get_category(request: Request, slug: CategorySlugKey) -> Response:
+    """An active category and how many published posts it has; closed ones are not found."""
+    return answer(request, await CategoryService.get_category(slug))
 
 
 @router.patch(
     "/{key}",
+    response_model=CategoryRead,
     responses=refuses(CategoryNotFoundError, CategoryTakenError, PreconditionError, PreconditionRequiredError),
 )
 async def update_category(
-    category_id: CategoryIdKey, body: CategoryUpdate, viewer: TaxonomyKeeper, revision: RequiredIfMatch
-) -> CategoryRead:
+    request: Request, category_id: CategoryIdKey, body: CategoryUpdate, viewer: TaxonomyKeeper, revision: RequiredIfMatch
+) -> Response:
     """Change a category; `If-Match` names its `revision`, as in `"3"`."""
-    return await CategoryService.update_category(category_id, body, viewer=viewer, revision=revision)
+    return answer(request, await CategoryService.update_category(category_id, body, viewer=viewer, revision=revision))
 
 
 @router.delete("/{key}", status_code=204, responses=refuses(CategoryNotFoundError))

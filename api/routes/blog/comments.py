@@ -3,8 +3,10 @@
 from typing import Annotated
 
 from beanie import PydanticObjectId
-from fastapi import Query
+from fastapi import Query, Request
+from starlette.responses import Response
 
+from api.conditional import answer
 from api.dependencies import (
     Allowed,
     Client,
@@ -102,22 +104,22 @@ async def moderate_comments(body: ModerationCreate, viewer: Moderator) -> list[M
     return await ModerationService.moderate_many(body.comment_ids, body.action, viewer=viewer)
 
 
-@router.post("/comments/{comment_id}/approve", responses=_MODERATION)
-async def approve_comment(comment_id: ObjectIdPath, viewer: SignedIn, revision: IfMatch) -> CommentModeration:
+@router.post("/comments/{comment_id}/approve", response_model=CommentModeration, responses=_MODERATION)
+async def approve_comment(request: Request, comment_id: ObjectIdPath, viewer: SignedIn, revision: IfMatch) -> Response:
     """Make a comment public; for moderators and the author of its post. `If-Match` names the revision that was read."""
-    return await ModerationService.approve(comment_id, viewer=viewer, revision=revision)
+    return answer(request, await ModerationService.approve(comment_id, viewer=viewer, revision=revision))
 
 
-@router.post("/comments/{comment_id}/reject", responses=_MODERATION)
-async def reject_comment(comment_id: ObjectIdPath, viewer: SignedIn, revision: IfMatch) -> CommentModeration:
+@router.post("/comments/{comment_id}/reject", response_model=CommentModeration, responses=_MODERATION)
+async def reject_comment(request: Request, comment_id: ObjectIdPath, viewer: SignedIn, revision: IfMatch) -> Response:
     """Refuse a comment; for moderators and the author of its post."""
-    return await ModerationService.reject(comment_id, viewer=viewer, revision=revision)
+    return answer(request, await ModerationService.reject(comment_id, viewer=viewer, revision=revision))
 
 
-@router.post("/comments/{comment_id}/spam", responses=_MODERATION)
-async def mark_comment_spam(comment_id: ObjectIdPath, viewer: SignedIn, revision: IfMatch) -> CommentModeration:
+@router.post("/comments/{comment_id}/spam", response_model=CommentModeration, responses=_MODERATION)
+async def mark_comment_spam(request: Request, comment_id: ObjectIdPath, viewer: SignedIn, revision: IfMatch) -> Response:
     """Refuse a comment as spam; for moderators and the author of its post."""
-    return await ModerationService.mark_spam(comment_id, viewer=viewer, revision=revision)
+    return answer(request, await ModerationService.mark_spam(comment_id, viewer=viewer, revision=revision))
 
 
 @router.get("/comments/{comment_id}/replies", responses=refuses(CommentNotFoundError, PostNotFoundError, InvalidCursorError))
@@ -130,6 +132,7 @@ async def list_comment_replies(
 
 @router.patch(
     "/comments/{comment_id}",
+    response_model=CommentRead,
     responses=refuses(
         CommentNotFoundError,
         InvalidCommentError,
@@ -139,11 +142,14 @@ async def list_comment_replies(
     ),
 )
 async def update_comment(
-    comment_id: ObjectIdPath, body: CommentUpdate, viewer: SignedIn, settings: Config, revision: IfMatch
-) -> CommentRead:
+    request: Request, comment_id: ObjectIdPath, body: CommentUpdate, viewer: SignedIn, settings: Config, revision: IfMatch
+) -> Response:
     """Rewrite one's own comment shortly after writing it. An approved one may have to wait for a moderator again."""
-    return await CommentService.update_comment(
-        comment_id, content=body.content, viewer=viewer, settings=settings, revision=revision
+    return answer(
+        request,
+        await CommentService.update_comment(
+            comment_id, content=body.content, viewer=viewer, settings=settings, revision=revision
+        ),
     )
 
 
@@ -167,5 +173,5 @@ async def list_comment_bans(page: Paging, viewer: Moderator) -> Page[CommentBanR
 
 @router.delete("/comment-bans/{ban_id}", status_code=204, responses=refuses(PermissionDeniedError, BanNotFoundError))
 async def delete_comment_ban(ban_id: ObjectIdPath, viewer: Moderator) -> None:
-    """Lift a ban."""
+    """Lift a ban; what was refused meanwhile does not come back."""
     await BanService.delete_ban(ban_id, viewer=viewer)

@@ -46,7 +46,9 @@ async def get_popular_posts(
 
 
 @router.get("/posts/{slug}/related", responses=refuses(PostNotFoundError))
-async def list_related_posts(slug: Annotated[str, Path(max_length=200)]) -> list[PostSummary]:
+async def list_related_posts(
+    slug: Annotated[str, Path(max_length=200, description="The post's slug", examples=["indexes-that-serve"])],
+) -> list[PostSummary]:
     """Up to four published posts that share the most tags and the category with this one, best first."""
     return await RelatedPostService.list_related_posts(slug)
 

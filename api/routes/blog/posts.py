@@ -31,7 +31,8 @@ Writer = Annotated[Viewer, Allowed(Permission.WRITE_POSTS)]
 # Reading goes by slug, writing by id, on one path: OpenAPI allows one name for both.
 PostSlugKey = Annotated[str, Path(alias="key", max_length=200, description="The post's slug", examples=["indexes-that-serve"])]
 PostIdKey = Annotated[PydanticObjectId, Path(alias="key", description="The post's id", examples=["65f0c0ffee0ddba11ca7f00d"])]
-SlugFilter = Annotated[str | None, Query(max_length=50, examples=["technology"])]
+CategorySlug = Annotated[str | None, Query(max_length=50, description="A category's slug", examples=["technology"])]
+TagSlug = Annotated[str | None, Query(max_length=50, description="A tag's slug", examples=["mongodb"])]
 
 _WRITING = (CategoryNotFoundError, TagNotFoundError, InvalidTagNameError, TooManyTagsError, SlugTakenError, ScheduleInPastError)
 _MOVING = refuses(PostNotFoundError, PostTransitionError)
@@ -40,10 +41,10 @@ _MOVING = refuses(PostNotFoundError, PostTransitionError)
 @router.get("", response_model=Page[PostSummary])
 async def list_published_posts(
     paging: Paging,
-    category: SlugFilter = None,
-    tag: SlugFilter = None,
+    category: CategorySlug = None,
+    tag: TagSlug = None,
     author: Annotated[str | None, Query(max_length=50, description="A username", examples=["janedoe"])] = None,
-    sort: PostSort = PostSort.NEWEST,
+    sort: Annotated[PostSort, Query(description="Order")] = PostSort.NEWEST,
 ) -> Response:
     """Published posts, newest first unless `sort` says otherwise. `total_count` may be a few seconds old, the posts are not."""
     page = await PostService.list_published(paging, wanted=PostFilter(category, tag, author), sort=sort)
@@ -67,7 +68,9 @@ async def list_own_posts(
 
 
 @router.get("/preview", response_model=PostRead, responses=refuses(PreviewNotFoundError))
-async def get_preview(token: Annotated[str, Query(max_length=100)], settings: Config) -> Response:
+async def get_preview(
+    token: Annotated[str, Query(max_length=100, description="Of the preview link")], settings: Config
+) -> Response:
     """A post that need not be public, for whoever holds a preview link of it."""
     post = await PreviewService.get_preview(token, settings=settings)
     headers = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex"}

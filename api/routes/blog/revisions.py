@@ -34,8 +34,8 @@ async def list_revisions(post_id: ObjectIdPath, paging: Paging, viewer: Writer) 
 async def diff_revisions(
     post_id: ObjectIdPath,
     viewer: Writer,
-    from_number: Annotated[int, Query(alias="from", ge=1, le=_LARGEST, examples=[1])],
-    to_number: Annotated[int, Query(alias="to", ge=1, le=_LARGEST, examples=[2])],
+    from_number: Annotated[int, Query(alias="from", ge=1, le=_LARGEST, description="The earlier number", examples=[1])],
+    to_number: Annotated[int, Query(alias="to", ge=1, le=_LARGEST, description="The later number", examples=[2])],
 ) -> RevisionDiff:
     """What turns the content of one revision into that of another, line by line."""
     return await RevisionService.diff_revisions(post_id, from_number=from_number, to_number=to_number, viewer=viewer)

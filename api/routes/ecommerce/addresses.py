@@ -1,10 +1,10 @@
 """One's own address book."""
 
-import hashlib
+from typing import Annotated
 
-from fastapi import Request, Response
+from fastapi import Path, Request, Response
 
-from api.conditional import NOT_MODIFIED, etag, tagged
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import Config, IfMatch, ObjectIdPath, SignedIn
 from api.routing import make_router, refuses
 from api.schemas.customers import AddressCreate, AddressUpdate
@@ -25,13 +25,13 @@ async def list_addresses(viewer: SignedIn) -> list[AddressRead]:
 @router.post("", status_code=201, response_model=AddressRead, responses=refuses(AddressBookFullError, AddressKindError))
 async def create_address(request: Request, body: AddressCreate, viewer: SignedIn, settings: Config) -> Response:
     """Keep an address. The first one of a kind becomes the default."""
-    return _answer(request, await AddressService.create_address(body, viewer=viewer, settings=settings), status=201)
+    return answer(request, await AddressService.create_address(body, viewer=viewer, settings=settings), status=201)
 
 
 @router.get("/{address_id}", response_model=AddressRead, responses={**refuses(AddressNotFoundError), **NOT_MODIFIED})
 async def get_address(request: Request, address_id: ObjectIdPath, viewer: SignedIn) -> Response:
-    """One of one's own addresses."""
-    return _answer(request, await AddressService.get_address(address_id, viewer=viewer))
+    """One of one's own addresses, and what it is the default for."""
+    return answer(request, await AddressService.get_address(address_id, viewer=viewer))
 
 
 @router.patch("/{address_id}", response_model=AddressRead, responses=refuses(AddressNotFoundError, PreconditionError))
@@ -39,7 +39,7 @@ async def update_address(
     request: Request, address_id: ObjectIdPath, body: AddressUpdate, viewer: SignedIn, revision: IfMatch
 ) -> Response:
     """Change what an address is for, or replace the place. Orders keep it as it was."""
-    return _answer(request, await AddressService.update_address(address_id, body, viewer=viewer, revision=revision))
+    return answer(request, await AddressService.update_address(address_id, body, viewer=viewer, revision=revision))
 
 
 @router.delete("/{address_id}", status_code=204, responses=refuses(AddressNotFoundError))
@@ -49,12 +49,8 @@ async def delete_address(address_id: ObjectIdPath, viewer: SignedIn) -> None:
 
 
 @router.put("/{address_id}/default/{kind}", response_model=AddressRead, responses=refuses(AddressNotFoundError, AddressKindError))
-async def set_default_address(request: Request, address_id: ObjectIdPath, kind: DefaultKind, viewer: SignedIn) -> Response:
+async def set_default_address(
+    request: Request, address_id: ObjectIdPath, kind: Annotated[DefaultKind, Path(description="What for")], viewer: SignedIn
+) -> Response:
     """Make an address the one that is shipped to, or billed at, unless an order says otherwise."""
-    return _answer(request, await AddressService.set_default(address_id, kind, viewer=viewer))
-
-
-def _answer(request: Request, address: AddressRead, *, status: int = 200) -> Response:
-    body = address.model_dump_json().encode()
-    tag = etag(address.revision, hashlib.blake2b(body, digest_size=8).hexdigest())
-    return tagged(request, body, tag=tag, status=status)
+    return answer(request, await AddressService.set_default(address_id, kind, viewer=viewer))

@@ -2,6 +2,10 @@
 
 from typing import Annotated
 
+from fastapi import Request
+from starlette.responses import Response
+
+from api.conditional import answer
 from api.dependencies import Allowed, ObjectIdPath, RequiredIfMatch
 from api.routing import make_router, refuses
 from api.schemas.catalog import AttributeCreate, AttributeUpdate
@@ -35,6 +39,7 @@ async def create_attribute(body: AttributeCreate, viewer: CatalogKeeper) -> Attr
 
 @router.patch(
     "/{attribute_id}",
+    response_model=AttributeRead,
     responses=refuses(
         AttributeNotFoundError,
         AttributeInUseError,
@@ -44,10 +49,10 @@ async def create_attribute(body: AttributeCreate, viewer: CatalogKeeper) -> Attr
     ),
 )
 async def update_attribute(
-    attribute_id: ObjectIdPath, body: AttributeUpdate, viewer: CatalogKeeper, revision: RequiredIfMatch
-) -> AttributeRead:
+    request: Request, attribute_id: ObjectIdPath, body: AttributeUpdate, viewer: CatalogKeeper, revision: RequiredIfMatch
+) -> Response:
     """Change an attribute; `If-Match` names its `revision`, as in `"3"`."""
-    return await AttributeService.update_attribute(attribute_id, body, viewer=viewer, revision=revision)
+    return answer(request, await AttributeService.update_attribute(attribute_id, body, viewer=viewer, revision=revision))
 
 
 @router.delete("/{attribute_id}", status_code=204, responses=refuses(AttributeNotFoundError, AttributeInUseError))

@@ -1,15 +1,14 @@
 """The cart of who is signed in, or of the guest who holds its token; and what became of carts that were left."""
 
-import hashlib
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request, Response
-from pydantic import AwareDatetime
 
 from api.carts import CartHolderOf
-from api.conditional import NOT_MODIFIED, etag, tagged
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import Allowed, Client, Config, IfMatch, ObjectIdPath, SignedIn
 from api.routing import make_router, refuses
+from api.schemas.base import Moment
 from api.schemas.customers import CartCouponCreate, CartItemCreate, CartItemUpdate, CouponCode
 from api.visits import TrackerOf
 from models.analytics.events import VisitKind
@@ -39,7 +38,7 @@ ROUTERS = [router, reports]
 
 async def _preview(
     country: Annotated[Country | None, Query(description="Where to; else the customer's default address")] = None,
-    state: Annotated[str, Query(max_length=100, examples=["IL"])] = "",
+    state: Annotated[str, Query(max_length=100, description="Of that country, where it has such", examples=["IL"])] = "",
     shipping_method: Annotated[str | None, Query(max_length=50, description="Code of the method", examples=["standard"])] = None,
 ) -> Preview:
     return Preview(country, state, shipping_method)
@@ -50,7 +49,7 @@ async def get_cart(
     request: Request, holder: CartHolderOf, preview: Annotated[Preview, Depends(_preview)], settings: Config
 ) -> Response:
     """The cart at present prices, with what is wrong with its lines and what the order would come to. Changes nothing."""
-    return _answer(request, await CartService.get(holder, settings=settings, preview=preview))
+    return answer(request, await CartService.get(holder, settings=settings, preview=preview))
 
 
 @router.delete("", status_code=204, responses=refuses(PreconditionError))
@@ -71,7 +70,7 @@ async def add_to_cart(
     """Put something into the cart. A guest's first thing opens a cart: `cart_token` of the answer is the key to it."""
     cart = await CartService.add(holder, body.as_item(), settings=settings, revision=revision)
     tracker.note(VisitKind.CART_ADD)
-    return _answer(request, cart, status=201)
+    return answer(request, cart, status=201)
 
 
 @router.patch(
@@ -89,7 +88,7 @@ async def update_cart_item(
 ) -> Response:
     """Set how many pieces the cart holds, and take note of the present price. None or fewer remove the line."""
     cart = await CartService.update(holder, variant_id, quantity=body.quantity, settings=settings, revision=revision)
-    return _answer(request, cart)
+    return answer(request, cart)
 
 
 @router.delete("/items/{variant_id}", status_code=204, responses=refuses(CartLineNotFoundError, PreconditionError))
@@ -111,12 +110,15 @@ async def add_cart_coupon(
 ) -> Response:
     """Use a code with this cart. One that is of no use is not kept; the problem's code says why."""
     cart = await CartService.add_coupon(holder, body.code, address=client.address, settings=settings, revision=revision)
-    return _answer(request, cart)
+    return answer(request, cart)
 
 
 @router.delete("/coupons/{code}", status_code=204, responses=refuses(CartCouponNotFoundError, PreconditionError))
 async def remove_cart_coupon(
-    code: Annotated[CouponCode, Path(examples=["SAVE10"])], holder: CartHolderOf, settings: Config, revision: IfMatch
+    code: Annotated[CouponCode, Path(description="In any case", examples=["SAVE10"])],
+    holder: CartHolderOf,
+    settings: Config,
+    revision: IfMatch,
 ) -> None:
     """Take a code out of the cart."""
     await CartService.remove_coupon(holder, code, settings=settings, revision=revision)
@@ -125,19 +127,14 @@ async def remove_cart_coupon(
 @router.post("/merge", response_model=CartRead)
 async def merge_carts(request: Request, viewer: SignedIn, holder: CartHolderOf, settings: Config) -> Response:
     """Let the guest's cart of `Cart-Token` join one's own; every other change of the cart does so, too. Harmless to repeat."""
-    return _answer(request, await CartService.merge(holder, settings=settings))
+    return answer(request, await CartService.merge(holder, settings=settings))
 
 
 @reports.get("/abandoned-carts", responses=refuses(PermissionDeniedError, ReportWindowError))
 async def get_abandonment_report(
     viewer: Annotated[Viewer, Allowed(Permission.VIEW_REPORTS)],
-    starts_at: Annotated[AwareDatetime, Query(examples=["2026-11-01T00:00:00Z"])],
-    ends_at: Annotated[AwareDatetime, Query(description="Not included", examples=["2026-12-01T00:00:00Z"])],
+    since: Annotated[Moment, Query(description="From this time on", examples=["2026-11-01T00:00:00Z"])],
+    until: Annotated[Moment, Query(description="Up to, and without, this time", examples=["2026-12-01T00:00:00Z"])],
 ) -> AbandonmentReport:
     """How many carts were left alone within a time, how many owners were reminded, and how many bought after all."""
-    return await AbandonmentService.report(viewer=viewer, starts_at=starts_at, ends_at=ends_at)
-
-
-def _answer(request: Request, cart: CartRead, *, status: int = 200) -> Response:
-    body = cart.model_dump_json().encode()
-    return tagged(request, body, tag=etag(cart.revision, hashlib.blake2b(body, digest_size=8).hexdigest()), status=status)
+    return await AbandonmentService.report(viewer=viewer, starts_at=since, ends_at=until)

@@ -3,8 +3,10 @@
 from typing import Annotated
 
 from beanie import PydanticObjectId
-from fastapi import Path
+from fastapi import Path, Request
+from starlette.responses import Response
 
+from api.conditional import answer
 from api.dependencies import Allowed, RequiredIfMatch
 from api.routing import make_router, refuses
 from api.schemas.catalog import ProductCategoryCreate, ProductCategoryUpdate
@@ -58,13 +60,14 @@ async def get_product_category(slug: CategorySlugKey) -> ProductCategoryPage:
 
 @router.patch(
     "/{key}",
+    response_model=ProductCategoryRead,
     responses=refuses(*_SHAPING, CategoryCycleError, CategoryNotEmptyError, PreconditionError, PreconditionRequiredError),
 )
 async def update_product_category(
-    category_id: CategoryIdKey, body: ProductCategoryUpdate, viewer: CatalogKeeper, revision: RequiredIfMatch
-) -> ProductCategoryRead:
+    request: Request, category_id: CategoryIdKey, body: ProductCategoryUpdate, viewer: CatalogKeeper, revision: RequiredIfMatch
+) -> Response:
     """Change or move a category; `If-Match` names its `revision`, as in `"3"`. What is below it follows."""
-    return await ProductCategoryService.update_category(category_id, body, viewer=viewer, revision=revision)
+    return answer(request, await ProductCategoryService.update_category(category_id, body, viewer=viewer, revision=revision))
 
 
 @router.delete("/{key}", status_code=204, responses=refuses(ProductCategoryNotFoundError, CategoryNotEmptyError))

@@ -2,11 +2,13 @@
 
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Query, Request
 from starlette.responses import Response
 
-from api.dependencies import Allowed, ObjectIdPath, Paging, QueryTime, RequiredIfMatch
+from api.conditional import NOT_MODIFIED, answer
+from api.dependencies import Allowed, ObjectIdPath, Paging, RequiredIfMatch
 from api.routing import make_router, refuses
+from api.schemas.base import Moment
 from api.schemas.pricing import CouponBatchCreate, CouponCreate, CouponUpdate
 from models.ecommerce.coupons import CouponBatch, CouponRead, DiscountUsage
 from services.ecommerce.coupons import (
@@ -35,7 +37,7 @@ _CSV: dict[int | str, dict[str, Any]] = {
 
 @router.post("/coupons", status_code=201, responses=refuses(CouponTakenError))
 async def create_coupon(body: CouponCreate, viewer: PromotionKeeper) -> CouponRead:
-    """Make a coupon."""
+    """Make one code and say what it gives, to whom, when and how often. Many at once: `POST /shop/coupons/batches`."""
     return await CouponService.create_coupon(body, viewer=viewer)
 
 
@@ -67,21 +69,22 @@ async def export_coupon_batch(
     return Response(text, headers=headers, media_type="text/csv; charset=utf-8")
 
 
-@router.get("/coupons/{coupon_id}", responses=refuses(CouponNotFoundError))
-async def get_coupon(coupon_id: ObjectIdPath, viewer: PromotionKeeper) -> CouponRead:
-    """A coupon and how often it was used."""
-    return await CouponService.get_coupon(coupon_id, viewer=viewer)
+@router.get("/coupons/{coupon_id}", response_model=CouponRead, responses={**refuses(CouponNotFoundError), **NOT_MODIFIED})
+async def get_coupon(request: Request, coupon_id: ObjectIdPath, viewer: PromotionKeeper) -> Response:
+    """A coupon, used up or not, and how often it was used."""
+    return answer(request, await CouponService.get_coupon(coupon_id, viewer=viewer))
 
 
 @router.patch(
     "/coupons/{coupon_id}",
+    response_model=CouponRead,
     responses=refuses(CouponNotFoundError, InvalidSpanError, PreconditionError, PreconditionRequiredError),
 )
 async def update_coupon(
-    coupon_id: ObjectIdPath, body: CouponUpdate, viewer: PromotionKeeper, revision: RequiredIfMatch
-) -> CouponRead:
+    request: Request, coupon_id: ObjectIdPath, body: CouponUpdate, viewer: PromotionKeeper, revision: RequiredIfMatch
+) -> Response:
     """Change a coupon; `If-Match` names its `revision`, as in `"3"`."""
-    return await CouponService.update_coupon(coupon_id, body, viewer=viewer, revision=revision)
+    return answer(request, await CouponService.update_coupon(coupon_id, body, viewer=viewer, revision=revision))
 
 
 @router.delete("/coupons/{coupon_id}", status_code=204, responses=refuses(CouponNotFoundError))
@@ -93,8 +96,8 @@ async def deactivate_coupon(coupon_id: ObjectIdPath, viewer: PromotionKeeper) ->
 @router.get("/discount-usage", responses=refuses(InvalidSpanError, OverloadedError))
 async def list_discount_usage(
     viewer: PromotionKeeper,
-    since: Annotated[QueryTime, Query(description="From this time on", examples=["2030-01-01T00:00:00Z"])],
-    until: Annotated[QueryTime, Query(description="Up to, and without, this time", examples=["2030-02-01T00:00:00Z"])],
+    since: Annotated[Moment, Query(description="From this time on", examples=["2030-01-01T00:00:00Z"])],
+    until: Annotated[Moment, Query(description="Up to, and without, this time", examples=["2030-02-01T00:00:00Z"])],
     by: Annotated[UsageBy, Query(description="What is counted")] = UsageBy.COUPON,
 ) -> list[DiscountUsage]:
     """Uses and money given away, by coupon, batch or promotion and currency, the most used first; at most 1,000 rows."""

@@ -1,11 +1,10 @@
 """One's own profile and points as a customer, and customers for staff."""
 
-import hashlib
 from typing import Annotated
 
 from fastapi import Query, Request, Response
 
-from api.conditional import NOT_MODIFIED, etag, tagged
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import Allowed, Config, Cursor, Cursors, IfMatch, Limit, ObjectIdPath, Paging, SignedIn
 from api.routing import make_router, refuses
 from api.schemas.customers import CustomerUpdate
@@ -24,7 +23,7 @@ Staff = Annotated[Viewer, Allowed(Permission.MANAGE_ORDERS)]
 @router.get("/me", response_model=CustomerRead, responses=NOT_MODIFIED)
 async def get_own_customer(request: Request, viewer: SignedIn, settings: Config) -> Response:
     """One's own profile as a customer; it is there from the first time one asks."""
-    return _answer(request, await CustomerService.get_me(viewer, settings=settings))
+    return answer(request, await CustomerService.get_me(viewer, settings=settings))
 
 
 @router.patch("/me", response_model=CustomerRead, responses=refuses(PreconditionError))
@@ -32,7 +31,7 @@ async def update_own_customer(
     request: Request, body: CustomerUpdate, viewer: SignedIn, settings: Config, revision: IfMatch
 ) -> Response:
     """Change one's names, phone, language, currency, or whether one agrees to news."""
-    return _answer(request, await CustomerService.update_me(body, viewer=viewer, settings=settings, revision=revision))
+    return answer(request, await CustomerService.update_me(body, viewer=viewer, settings=settings, revision=revision))
 
 
 @router.get("/me/points", responses=refuses(InvalidCursorError))
@@ -45,7 +44,7 @@ async def list_points(viewer: SignedIn, cursors: Cursors, cursor: Cursor = None,
 async def list_customers(
     viewer: Staff,
     page: Paging,
-    is_active: bool | None = None,
+    is_active: Annotated[bool | None, Query(description="Those whose account stands, or those whose account was ended")] = None,
     search: Annotated[str | None, Query(max_length=254, description="A whole username or e-mail address")] = None,
 ) -> Page[CustomerDetails]:
     """All customers, newest first."""
@@ -54,10 +53,5 @@ async def list_customers(
 
 @router.get("/{customer_id}", responses=refuses(PermissionDeniedError, CustomerNotFoundError))
 async def get_customer(customer_id: ObjectIdPath, viewer: Staff) -> CustomerDetails:
-    """One customer."""
+    """A customer with their sums, and the account behind them or, of an imported one, where they come from."""
     return await CustomerService.get_customer(customer_id, viewer=viewer)
-
-
-def _answer(request: Request, customer: CustomerRead) -> Response:
-    body = customer.model_dump_json().encode()
-    return tagged(request, body, tag=etag(customer.revision, hashlib.blake2b(body, digest_size=8).hexdigest()))

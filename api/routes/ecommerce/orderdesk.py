@@ -2,10 +2,16 @@
 
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Query, Request
 from fastapi.responses import StreamingResponse
+from starlette.responses import Response
 
+<<<<<<< ours
 from api.dependencies import Allowed, Config, GatewaysOf, IfMatch, ObjectIdPath, OperationKey
+=======
+from api.conditional import NOT_MODIFIED, answer
+from api.dependencies import Allowed, Config, GatewaysOf, ObjectIdPath, OperationKey
+>>>>>>> theirs
 from api.routing import make_router, outside_transaction, refuses
 from api.schemas.orders import (
     AdminNotesUpdate,
@@ -64,10 +70,10 @@ async def change_many_statuses(
     return await OrderAdministrationService.change_statuses(body, viewer=viewer, gateways=gateways, settings=settings)
 
 
-@router.get("/{order_id}/staff", responses=_FOUND)
-async def get_staff_order(order_id: ObjectIdPath, viewer: Clerk) -> StaffOrder:
+@router.get("/{order_id}/staff", response_model=StaffOrder, responses={**_FOUND, **NOT_MODIFIED})
+async def get_staff_order(request: Request, order_id: ObjectIdPath, viewer: Clerk) -> Response:
     """An order with notes, hold and payment."""
-    return await OrderService.get_staff_order(order_id, viewer=viewer)
+    return answer(request, await OrderService.get_staff_order(order_id, viewer=viewer))
 
 
 @router.put("/{order_id}/status", responses=refuses(OrderNotFoundError, OrderTransitionError, OrderHeldError))

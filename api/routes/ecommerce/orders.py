@@ -3,8 +3,10 @@
 from typing import Annotated
 
 from beanie import PydanticObjectId
-from fastapi import Query
+from fastapi import Query, Request
+from starlette.responses import Response
 
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import Client, Config, GatewaysOf, ListenerOf, ObjectIdPath, OperationKey, Paging, SignedIn
 from api.orders import OrderAccessOf
 from api.routing import make_router, outside_transaction, refuses
@@ -68,10 +70,10 @@ async def list_orders(
     return await OrderService.list_orders(paging, viewer=viewer, status=status, customer_id=customer_id)
 
 
-@router.get("/{order_id}", responses=_FOUND)
-async def get_order(order_id: ObjectIdPath, access: OrderAccessOf) -> OrderRead:
+@router.get("/{order_id}", response_model=OrderRead, responses={**_FOUND, **NOT_MODIFIED})
+async def get_order(request: Request, order_id: ObjectIdPath, access: OrderAccessOf) -> Response:
     """An order of one's own, of a guest who sends its token, or any one for staff."""
-    return await OrderService.get_order(order_id, access=access)
+    return answer(request, await OrderService.get_order(order_id, access=access))
 
 
 @router.delete("/{order_id}", responses=refuses(OrderNotFoundError, OrderTransitionError))
@@ -81,7 +83,7 @@ async def cancel_order(
     settings: Config,
     gateways: GatewaysOf,
     listener: ListenerOf,
-    reason: Annotated[str, Query(max_length=500)] = "",
+    reason: Annotated[str, Query(max_length=500, description="Kept in the order's history")] = "",
 ) -> OrderRead:
     """Cancel an order before it is packed, staff before it has left. Stock, coupon, points and money are given back.
 

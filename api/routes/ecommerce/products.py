@@ -86,7 +86,7 @@ async def _wanted(
     min_price: Price = None,
     max_price: Price = None,
     available: Annotated[bool | None, Query(description="True: only what can be bought now")] = None,
-    seller: Annotated[PydanticObjectId | None, Query(description="Products of this person")] = None,
+    seller_id: Annotated[PydanticObjectId | None, Query(description="Products of this person")] = None,
 ) -> ProductFilter:
     unit = currency or settings.currency
     return ProductFilter(
@@ -99,7 +99,7 @@ async def _wanted(
         min_price=price_limit(min_price, unit),
         max_price=price_limit(max_price, unit),
         available=available,
-        seller_id=seller,
+        seller_id=seller_id,
     )
 
 
@@ -108,7 +108,7 @@ async def search_products(
     paging: Paging,
     wanted: Annotated[ProductFilter, Depends(_wanted)],
     tracker: TrackerOf,
-    sort: ProductSort = ProductSort.RELEVANCE,
+    sort: Annotated[ProductSort, Query(description="Order")] = ProductSort.RELEVANCE,
     facets: Annotated[bool, Query(description="Count what the results can be narrowed by")] = False,
 ) -> Response:
     """Public products by words and filters, best match first; without words featured ones first, then bestselling.
@@ -135,11 +135,11 @@ async def create_product(body: ProductCreate, request: Request, viewer: Seller) 
 async def list_products(
     paging: Paging,
     viewer: Seller,
-    status: ProductStatus | None = None,
-    seller: Annotated[PydanticObjectId | None, Query(description="For staff: products of this person")] = None,
+    status: Annotated[ProductStatus | None, Query(description="Of this status alone")] = None,
+    seller_id: Annotated[PydanticObjectId | None, Query(description="For staff: products of this person")] = None,
 ) -> Page[ProductListed]:
     """Products of any status, newest first: all to staff, their own to sellers."""
-    return await ProductService.list_products(paging, viewer=viewer, status=status, seller_id=seller)
+    return await ProductService.list_products(paging, viewer=viewer, status=status, seller_id=seller_id)
 
 
 @router.get(
@@ -193,7 +193,7 @@ async def get_product_for_edit(product_id: ProductIdKey, request: Request, viewe
 
 @router.get("/{slug}/recommendations", responses=refuses(ProductNotFoundError))
 async def list_recommendations(
-    slug: Annotated[str, Path(max_length=200, examples=["linen-shirt"])],
+    slug: Annotated[str, Path(max_length=200, description="The product's slug", examples=["linen-shirt"])],
     viewer: MaybeSignedIn,
     limit: Annotated[int, Query(ge=1, le=MAX_RECOMMENDATIONS, description="Items to return")] = 8,
 ) -> list[RecommendationRead]:

@@ -2,8 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request
+from starlette.responses import Response
 
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import Allowed, ObjectIdPath, Paging, RequiredIfMatch
 from api.routing import make_router, refuses
 from api.schemas.pricing import PromotionCreate, PromotionUpdate
@@ -35,23 +37,24 @@ async def list_promotions(
     return await PromotionService.list_promotions(page, viewer=viewer, is_active=is_active)
 
 
-@router.get("/{promotion_id}", responses=refuses(PromotionNotFoundError))
-async def get_promotion(promotion_id: ObjectIdPath, viewer: PromotionKeeper) -> PromotionRead:
-    """A promotion."""
-    return await PromotionService.get_promotion(promotion_id, viewer=viewer)
+@router.get("/{promotion_id}", response_model=PromotionRead, responses={**refuses(PromotionNotFoundError), **NOT_MODIFIED})
+async def get_promotion(request: Request, promotion_id: ObjectIdPath, viewer: PromotionKeeper) -> Response:
+    """A promotion with its rule, in use or not."""
+    return answer(request, await PromotionService.get_promotion(promotion_id, viewer=viewer))
 
 
 @router.patch(
     "/{promotion_id}",
+    response_model=PromotionRead,
     responses=refuses(
         PromotionNotFoundError, InvalidSpanError, TooManyPromotionsError, PreconditionError, PreconditionRequiredError
     ),
 )
 async def update_promotion(
-    promotion_id: ObjectIdPath, body: PromotionUpdate, viewer: PromotionKeeper, revision: RequiredIfMatch
-) -> PromotionRead:
+    request: Request, promotion_id: ObjectIdPath, body: PromotionUpdate, viewer: PromotionKeeper, revision: RequiredIfMatch
+) -> Response:
     """Change a promotion; `If-Match` names its `revision`, as in `"3"`."""
-    return await PromotionService.update_promotion(promotion_id, body, viewer=viewer, revision=revision)
+    return answer(request, await PromotionService.update_promotion(promotion_id, body, viewer=viewer, revision=revision))
 
 
 @router.delete("/{promotion_id}", status_code=204, responses=refuses(PromotionNotFoundError))

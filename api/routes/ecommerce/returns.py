@@ -2,8 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request
+from starlette.responses import Response
 
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import Allowed, Config, Cursor, Cursors, GatewaysOf, Limit, ListenerOf, ObjectIdPath, SignedIn
 from api.orders import OrderAccessOf
 from api.routing import make_router, outside_transaction, refuses
@@ -68,10 +70,10 @@ async def list_return_queue(
     return await ReturnDeskService.list_queue(status=status, viewer=viewer, cursors=cursors, cursor=cursor, limit=limit)
 
 
-@router.get("/returns/{return_id}", responses=refuses(ReturnNotFoundError))
-async def get_return(return_id: ObjectIdPath, access: OrderAccessOf) -> ReturnRead:
+@router.get("/returns/{return_id}", response_model=ReturnRead, responses={**refuses(ReturnNotFoundError), **NOT_MODIFIED})
+async def get_return(request: Request, return_id: ObjectIdPath, access: OrderAccessOf) -> Response:
     """One return, for whoever may see its order."""
-    return await ReturnService.get_return(return_id, access=access)
+    return answer(request, await ReturnService.get_return(return_id, access=access))
 
 
 @router.post("/returns/{return_id}/cancel", responses=_STEP)

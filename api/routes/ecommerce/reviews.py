@@ -2,8 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request
+from starlette.responses import Response
 
+from api.conditional import answer
 from api.dependencies import Allowed, Cursor, Cursors, IfMatch, Limit, ObjectIdPath, Paging, SignedIn
 from api.routing import make_router, refuses
 from api.schemas.reviews import ReviewCreate, ReviewUpdate
@@ -67,15 +69,17 @@ async def list_review_queue(
     return await ReviewService.list_queue(viewer=viewer, cursors=cursors, status=status, cursor=cursor, limit=limit)
 
 
-@router.patch("/reviews/{review_id}", responses=_MODERATION)
-async def update_review(review_id: ObjectIdPath, body: ReviewUpdate, viewer: SignedIn, revision: IfMatch) -> ReviewRead:
+@router.patch("/reviews/{review_id}", response_model=ReviewRead, responses=_MODERATION)
+async def update_review(
+    request: Request, review_id: ObjectIdPath, body: ReviewUpdate, viewer: SignedIn, revision: IfMatch
+) -> Response:
     """Replace one's own review; it waits for a moderator again, and counts no more until then."""
-    return await ReviewService.update_review(review_id, body.as_text(), viewer=viewer, revision=revision)
+    return answer(request, await ReviewService.update_review(review_id, body.as_text(), viewer=viewer, revision=revision))
 
 
 @router.delete("/reviews/{review_id}", status_code=204, responses=refuses(ReviewNotFoundError))
 async def delete_review(review_id: ObjectIdPath, viewer: SignedIn) -> None:
-    """Remove one's own review."""
+    """Remove one's own review; the product's rating is counted without it."""
     await ReviewService.delete_review(review_id, viewer=viewer)
 
 
@@ -91,13 +95,13 @@ async def unvote_review_helpful(review_id: ObjectIdPath, viewer: SignedIn) -> He
     return await ReviewService.unvote_helpful(review_id, viewer=viewer)
 
 
-@router.post("/reviews/{review_id}/approve", responses=_MODERATION)
-async def approve_review(review_id: ObjectIdPath, viewer: Moderator, revision: IfMatch) -> ReviewRead:
+@router.post("/reviews/{review_id}/approve", response_model=ReviewRead, responses=_MODERATION)
+async def approve_review(request: Request, review_id: ObjectIdPath, viewer: Moderator, revision: IfMatch) -> Response:
     """Make a review public. `If-Match` names the revision that was read."""
-    return await ReviewService.approve(review_id, viewer=viewer, revision=revision)
+    return answer(request, await ReviewService.approve(review_id, viewer=viewer, revision=revision))
 
 
-@router.post("/reviews/{review_id}/reject", responses=_MODERATION)
-async def reject_review(review_id: ObjectIdPath, viewer: Moderator, revision: IfMatch) -> ReviewRead:
+@router.post("/reviews/{review_id}/reject", response_model=ReviewRead, responses=_MODERATION)
+async def reject_review(request: Request, review_id: ObjectIdPath, viewer: Moderator, revision: IfMatch) -> Response:
     """Refuse a review, or take a public one back."""
-    return await ReviewService.reject(review_id, viewer=viewer, revision=revision)
+    return answer(request, await ReviewService.reject(review_id, viewer=viewer, revision=revision))

@@ -2,8 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request
+from starlette.responses import Response
 
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import Allowed, Config, ObjectIdPath, RequiredIfMatch
 from api.routing import make_router, refuses
 from api.schemas.pricing import ShippingZoneCreate, ShippingZoneUpdate
@@ -24,7 +26,7 @@ PromotionKeeper = Annotated[Viewer, Allowed(Permission.MANAGE_PROMOTIONS)]
 async def list_shipping_methods(
     settings: Config,
     country: Annotated[Country, Query(description="ISO 3166 code", examples=["US"])],
-    state: Annotated[str, Query(max_length=100, examples=["IL"])] = "",
+    state: Annotated[str, Query(max_length=100, description="Of that country, where it has such", examples=["IL"])] = "",
     currency: Annotated[Currency | None, Query(description="The shop's own if left out")] = None,
 ) -> list[ShippingMethodRead]:
     """The ways to send something to a place, in the order in which they are offered; empty when there is none."""
@@ -43,21 +45,24 @@ async def list_shipping_zones(viewer: PromotionKeeper) -> list[ShippingZoneRead]
     return await ShippingService.list_shipping_zones(viewer=viewer)
 
 
-@router.get("/shipping-zones/{zone_id}", responses=refuses(ZoneNotFoundError))
-async def get_shipping_zone(zone_id: ObjectIdPath, viewer: PromotionKeeper) -> ShippingZoneRead:
-    """A shipping zone."""
-    return await ShippingService.get_shipping_zone(zone_id, viewer=viewer)
+@router.get(
+    "/shipping-zones/{zone_id}", response_model=ShippingZoneRead, responses={**refuses(ZoneNotFoundError), **NOT_MODIFIED}
+)
+async def get_shipping_zone(request: Request, zone_id: ObjectIdPath, viewer: PromotionKeeper) -> Response:
+    """A shipping zone with its countries and the ways to send there."""
+    return answer(request, await ShippingService.get_shipping_zone(zone_id, viewer=viewer))
 
 
 @router.patch(
     "/shipping-zones/{zone_id}",
+    response_model=ShippingZoneRead,
     responses=refuses(ZoneNotFoundError, InvalidZoneError, PreconditionError, PreconditionRequiredError),
 )
 async def update_shipping_zone(
-    zone_id: ObjectIdPath, body: ShippingZoneUpdate, viewer: PromotionKeeper, revision: RequiredIfMatch
-) -> ShippingZoneRead:
+    request: Request, zone_id: ObjectIdPath, body: ShippingZoneUpdate, viewer: PromotionKeeper, revision: RequiredIfMatch
+) -> Response:
     """Change a shipping zone; `If-Match` names its `revision`, as in `"3"`."""
-    return await ShippingService.update_shipping_zone(zone_id, body, viewer=viewer, revision=revision)
+    return answer(request, await ShippingService.update_shipping_zone(zone_id, body, viewer=viewer, revision=revision))
 
 
 @router.delete("/shipping-zones/{zone_id}", status_code=204, responses=refuses(ZoneNotFoundError))

@@ -2,6 +2,10 @@
 
 from typing import Annotated
 
+from fastapi import Request
+from starlette.responses import Response
+
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import Allowed, ObjectIdPath, RequiredIfMatch
 from api.routing import make_router, refuses
 from api.schemas.pricing import TaxZoneCreate, TaxZoneUpdate
@@ -28,18 +32,22 @@ async def list_tax_zones(viewer: PromotionKeeper) -> list[TaxZoneRead]:
     return await TaxService.list_tax_zones(viewer=viewer)
 
 
-@router.get("/{zone_id}", responses=refuses(ZoneNotFoundError))
-async def get_tax_zone(zone_id: ObjectIdPath, viewer: PromotionKeeper) -> TaxZoneRead:
-    """A tax zone."""
-    return await TaxService.get_tax_zone(zone_id, viewer=viewer)
+@router.get("/{zone_id}", response_model=TaxZoneRead, responses={**refuses(ZoneNotFoundError), **NOT_MODIFIED})
+async def get_tax_zone(request: Request, zone_id: ObjectIdPath, viewer: PromotionKeeper) -> Response:
+    """A tax zone with its countries and its rates by tax class."""
+    return answer(request, await TaxService.get_tax_zone(zone_id, viewer=viewer))
 
 
-@router.patch("/{zone_id}", responses=refuses(ZoneNotFoundError, InvalidZoneError, PreconditionError, PreconditionRequiredError))
+@router.patch(
+    "/{zone_id}",
+    response_model=TaxZoneRead,
+    responses=refuses(ZoneNotFoundError, InvalidZoneError, PreconditionError, PreconditionRequiredError),
+)
 async def update_tax_zone(
-    zone_id: ObjectIdPath, body: TaxZoneUpdate, viewer: PromotionKeeper, revision: RequiredIfMatch
-) -> TaxZoneRead:
+    request: Request, zone_id: ObjectIdPath, body: TaxZoneUpdate, viewer: PromotionKeeper, revision: RequiredIfMatch
+) -> Response:
     """Change a tax zone; `If-Match` names its `revision`, as in `"3"`."""
-    return await TaxService.update_tax_zone(zone_id, body, viewer=viewer, revision=revision)
+    return answer(request, await TaxService.update_tax_zone(zone_id, body, viewer=viewer, revision=revision))
 
 
 @router.delete("/{zone_id}", status_code=204, responses=refuses(ZoneNotFoundError))

@@ -2,8 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request
+from starlette.responses import Response
 
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import Config, Cursor, Cursors, Limit, ObjectIdPath, Paging, RequiredIfMatch
 from api.routes.inventory.keepers import StockKeeper
 from api.routing import make_router, refuses
@@ -53,18 +55,22 @@ async def list_stock_levels(
     )
 
 
-@router.get("/levels/{level_id}", responses=refuses(LevelNotFoundError))
-async def get_stock_level(level_id: ObjectIdPath, viewer: StockKeeper) -> LevelRead:
+@router.get("/levels/{level_id}", response_model=LevelRead, responses={**refuses(LevelNotFoundError), **NOT_MODIFIED})
+async def get_stock_level(request: Request, level_id: ObjectIdPath, viewer: StockKeeper) -> Response:
     """What lies of one variant at one location."""
-    return await LevelService.get_level(level_id, viewer=viewer)
+    return answer(request, await LevelService.get_level(level_id, viewer=viewer))
 
 
-@router.patch("/levels/{level_id}", responses=refuses(LevelNotFoundError, PreconditionError, PreconditionRequiredError))
+@router.patch(
+    "/levels/{level_id}",
+    response_model=LevelRead,
+    responses=refuses(LevelNotFoundError, PreconditionError, PreconditionRequiredError),
+)
 async def update_stock_level(
-    level_id: ObjectIdPath, body: LevelUpdate, viewer: StockKeeper, revision: RequiredIfMatch
-) -> LevelRead:
+    request: Request, level_id: ObjectIdPath, body: LevelUpdate, viewer: StockKeeper, revision: RequiredIfMatch
+) -> Response:
     """Set when the level is low, when it is ordered again and how much. `If-Match` names its `revision`."""
-    return await LevelService.update_level(level_id, body, viewer=viewer, revision=revision)
+    return answer(request, await LevelService.update_level(level_id, body, viewer=viewer, revision=revision))
 
 
 @router.get("/levels/{level_id}/explanation", responses=refuses(LevelNotFoundError, OverloadedError))

@@ -1,5 +1,9 @@
 """Where stock lies."""
 
+from fastapi import Request
+from starlette.responses import Response
+
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import Config, ObjectIdPath, RequiredIfMatch
 from api.routes.inventory.keepers import StockKeeper
 from api.routing import make_router, refuses
@@ -22,15 +26,19 @@ async def create_stock_location(body: LocationCreate, viewer: StockKeeper, setti
     return await LocationService.create_location(body, viewer=viewer, currency=settings.currency)
 
 
-@router.get("/{location_id}", responses=refuses(LocationNotFoundError))
-async def get_stock_location(location_id: ObjectIdPath, viewer: StockKeeper) -> LocationRead:
-    """A warehouse or shop."""
-    return await LocationService.get_location(location_id, viewer=viewer)
+@router.get("/{location_id}", response_model=LocationRead, responses={**refuses(LocationNotFoundError), **NOT_MODIFIED})
+async def get_stock_location(request: Request, location_id: ObjectIdPath, viewer: StockKeeper) -> Response:
+    """A warehouse or shop, open or closed, and its place in the order in which they serve."""
+    return answer(request, await LocationService.get_location(location_id, viewer=viewer))
 
 
-@router.patch("/{location_id}", responses=refuses(LocationNotFoundError, PreconditionError, PreconditionRequiredError))
+@router.patch(
+    "/{location_id}",
+    response_model=LocationRead,
+    responses=refuses(LocationNotFoundError, PreconditionError, PreconditionRequiredError),
+)
 async def update_stock_location(
-    location_id: ObjectIdPath, body: LocationUpdate, viewer: StockKeeper, revision: RequiredIfMatch
-) -> LocationRead:
+    request: Request, location_id: ObjectIdPath, body: LocationUpdate, viewer: StockKeeper, revision: RequiredIfMatch
+) -> Response:
     """Change a location, or close it: what lies there is then counted and not sold. `If-Match` names its `revision`."""
-    return await LocationService.update_location(location_id, body, viewer=viewer, revision=revision)
+    return answer(request, await LocationService.update_location(location_id, body, viewer=viewer, revision=revision))

@@ -2,8 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request
+from starlette.responses import Response
 
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import ObjectIdPath, Paging, RequiredIfMatch
 from api.routes.inventory.keepers import StockKeeper
 from api.routing import make_router, refuses
@@ -50,18 +52,22 @@ async def create_supplier(body: SupplierCreate, viewer: StockKeeper) -> Supplier
     return await SupplierService.create_supplier(body, viewer=viewer)
 
 
-@router.get("/suppliers/{supplier_id}", responses=refuses(SupplierNotFoundError))
-async def get_supplier(supplier_id: ObjectIdPath, viewer: StockKeeper) -> SupplierRead:
-    """A supplier."""
-    return await SupplierService.get_supplier(supplier_id, viewer=viewer)
+@router.get("/suppliers/{supplier_id}", response_model=SupplierRead, responses={**refuses(SupplierNotFoundError), **NOT_MODIFIED})
+async def get_supplier(request: Request, supplier_id: ObjectIdPath, viewer: StockKeeper) -> Response:
+    """A supplier: whom to write to, and how many days a delivery takes."""
+    return answer(request, await SupplierService.get_supplier(supplier_id, viewer=viewer))
 
 
-@router.patch("/suppliers/{supplier_id}", responses=refuses(SupplierNotFoundError, PreconditionError, PreconditionRequiredError))
+@router.patch(
+    "/suppliers/{supplier_id}",
+    response_model=SupplierRead,
+    responses=refuses(SupplierNotFoundError, PreconditionError, PreconditionRequiredError),
+)
 async def update_supplier(
-    supplier_id: ObjectIdPath, body: SupplierUpdate, viewer: StockKeeper, revision: RequiredIfMatch
-) -> SupplierRead:
+    request: Request, supplier_id: ObjectIdPath, body: SupplierUpdate, viewer: StockKeeper, revision: RequiredIfMatch
+) -> Response:
     """Change a supplier; `If-Match` names its `revision`."""
-    return await SupplierService.update_supplier(supplier_id, body, viewer=viewer, revision=revision)
+    return answer(request, await SupplierService.update_supplier(supplier_id, body, viewer=viewer, revision=revision))
 
 
 @router.get("/purchase-orders")
@@ -81,14 +87,19 @@ async def create_purchase_order(body: PurchaseOrderCreate, viewer: StockKeeper) 
     return await PurchaseOrderService.create_purchase_order(body, viewer=viewer, catalog=StockItemService)
 
 
-@router.get("/purchase-orders/{order_id}", responses=refuses(PurchaseOrderNotFoundError))
-async def get_purchase_order(order_id: ObjectIdPath, viewer: StockKeeper) -> PurchaseOrderRead:
-    """A purchase order."""
-    return await PurchaseOrderService.get_purchase_order(order_id, viewer=viewer)
+@router.get(
+    "/purchase-orders/{order_id}",
+    response_model=PurchaseOrderRead,
+    responses={**refuses(PurchaseOrderNotFoundError), **NOT_MODIFIED},
+)
+async def get_purchase_order(request: Request, order_id: ObjectIdPath, viewer: StockKeeper) -> Response:
+    """A purchase order with what was ordered and what came of each line."""
+    return answer(request, await PurchaseOrderService.get_purchase_order(order_id, viewer=viewer))
 
 
 @router.patch(
     "/purchase-orders/{order_id}",
+    response_model=PurchaseOrderRead,
     responses=refuses(
         PurchaseOrderNotFoundError,
         PurchaseOrderStateError,
@@ -98,11 +109,14 @@ async def get_purchase_order(order_id: ObjectIdPath, viewer: StockKeeper) -> Pur
     ),
 )
 async def update_purchase_order(
-    order_id: ObjectIdPath, body: PurchaseOrderUpdate, viewer: StockKeeper, revision: RequiredIfMatch
-) -> PurchaseOrderRead:
+    request: Request, order_id: ObjectIdPath, body: PurchaseOrderUpdate, viewer: StockKeeper, revision: RequiredIfMatch
+) -> Response:
     """Change a draft; `If-Match` names its `revision`."""
-    return await PurchaseOrderService.update_purchase_order(
-        order_id, body, viewer=viewer, catalog=StockItemService, revision=revision
+    return answer(
+        request,
+        await PurchaseOrderService.update_purchase_order(
+            order_id, body, viewer=viewer, catalog=StockItemService, revision=revision
+        ),
     )
 
 

@@ -42,7 +42,7 @@ async def open_stocktake(body: StocktakeCreate, viewer: StockKeeper) -> Stocktak
 
 @router.get("/{stocktake_id}", responses=refuses(StocktakeNotFoundError))
 async def get_stocktake(stocktake_id: ObjectIdPath, viewer: StockKeeper) -> StocktakeRead:
-    """A stocktake."""
+    """How far a stocktake is; what was counted is a list of its own."""
     return await StocktakeService.get_stocktake(stocktake_id, viewer=viewer)
 
 

@@ -45,7 +45,7 @@ async def create_transfer(body: TransferCreate, viewer: StockKeeper) -> Transfer
 
 @router.get("/{transfer_id}", responses=refuses(TransferNotFoundError))
 async def get_transfer(transfer_id: ObjectIdPath, viewer: StockKeeper) -> TransferRead:
-    """A transfer."""
+    """A transfer with what left and what arrived of each line."""
     return await TransferService.get_transfer(transfer_id, viewer=viewer)
 
 

@@ -16,8 +16,8 @@ from api.dependencies import (
     OperationKey,
 )
 from api.routing import make_router, outside_transaction, refuses
+from api.schemas.base import Moment
 from api.schemas.payments import CaptureCreate, RefundCreate
-from models.base import UtcDatetime
 from models.payments import PaymentDetail, PaymentRead, PaymentState, RefundRead
 from services.heavy import OverloadedError
 from services.pagination import CursorPage, InvalidCursorError
@@ -59,8 +59,10 @@ async def reconcile_payments(
     viewer: Cashier,
     gateways: GatewaysOf,
     gateway: Annotated[str, Query(max_length=40, description="The gateway's name", examples=["sandbox"])],
-    since: Annotated[UtcDatetime, Query(examples=["2026-11-20T00:00:00Z"])],
-    until: Annotated[UtcDatetime, Query(description="At most 31 days later", examples=["2026-11-21T00:00:00Z"])],
+    since: Annotated[Moment, Query(description="From this time on", examples=["2026-11-20T00:00:00Z"])],
+    until: Annotated[
+        Moment, Query(description="Up to, and without, this time; at most 31 days later", examples=["2026-11-21T00:00:00Z"])
+    ],
 ) -> ReconciliationReport:
     """A gateway's own books against ours: what is missing on one side, and what differs in amount or state."""
     return await ReconciliationService.compare(gateway, viewer=viewer, since=since, until=until, gateways=gateways)
@@ -167,7 +169,10 @@ async def list_payment_refunds(payment_id: ObjectIdPath, viewer: Cashier) -> lis
 
 @router.post("/webhooks/{gateway}", status_code=204, responses=refuses(GatewayNotFoundError, InvalidWebhookError))
 async def receive_gateway_webhook(
-    gateway: Annotated[str, Path(max_length=40)], request: Request, gateways: GatewaysOf, listener: ListenerOf
+    gateway: Annotated[str, Path(max_length=40, description="The gateway's name", examples=["stripe"])],
+    request: Request,
+    gateways: GatewaysOf,
+    listener: ListenerOf,
 ) -> Response:
     """For gateways alone: what became of a payment or a refund, signed. Sent twice it counts once."""
     await GatewayWebhookService.receive(

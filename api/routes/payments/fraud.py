@@ -39,7 +39,7 @@ async def create_fraud_rule(body: FraudRuleCreate, viewer: Cashier) -> FraudRule
 
 @router.get("/rules/{rule_id}", responses=refuses(FraudRuleNotFoundError))
 async def get_fraud_rule(rule_id: ObjectIdPath, viewer: Cashier) -> FraudRuleRead:
-    """One rule."""
+    """A rule with its conditions, on or off."""
     return await FraudRuleService.get_rule(rule_id, viewer=viewer)
 
 

@@ -96,7 +96,7 @@ class DimensionsDraft(InputPart, Dimensions):
 class VariantDraft(InputPart):
     """What is put into a cart. `id` keeps an existing variant; without one it is new."""
 
-    id: PydanticObjectId | None = None
+    id: PydanticObjectId | None = Field(default=None, description="Of the variant to keep; a new one without it")
     sku: Sku = Field(examples=["SHIRT-L-BLUE"])
     options: Annotated[dict[OptionName, OptionValue], Field(max_length=MAX_OPTIONS)] = Field(
         default={}, description="A value for each of the product's `option_names`", examples=[{"Size": "L", "Colour": "Blue"}]
@@ -109,9 +109,9 @@ class VariantDraft(InputPart):
     weight_grams: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
     dimensions: DimensionsDraft | None = None
     image_url: WebLink | None = None
-    track_inventory: bool = True
-    allow_backorder: bool = False
-    is_active: bool = True
+    track_inventory: bool = Field(default=True, description="False: there is always enough of it")
+    allow_backorder: bool = Field(default=False, description="Whether it is sold when there is none, and owed")
+    is_active: bool = Field(default=True, description="False: it is not for sale")
 
     @model_validator(mode="after")
     def _prices_agree(self) -> Self:
@@ -146,10 +146,14 @@ class ProductDraft(BaseModel):
     description: Markdown = Field(default="", description="Markdown")
     short_description: ShortText = ""
     category_id: PydanticObjectId | None = None
-    brand: Brand = ""
+    brand: Brand = Field(default="", examples=["Loom & Co."])
     tags: Annotated[list[TagText], Field(max_length=MAX_TAGS)] = []
-    attributes: Annotated[list[ProductAttributeDraft], Field(max_length=MAX_ATTRIBUTES)] = []
-    option_names: Annotated[list[OptionName], Field(max_length=MAX_OPTIONS)] = Field(default=[], examples=[["Size", "Colour"]])
+    attributes: Annotated[list[ProductAttributeDraft], Field(max_length=MAX_ATTRIBUTES)] = Field(
+        default=[], description="Typed properties by the codes of `/shop/attributes`: what products are filtered by"
+    )
+    option_names: Annotated[list[OptionName], Field(max_length=MAX_OPTIONS)] = Field(
+        default=[], description="What its variants differ in", examples=[["Size", "Colour"]]
+    )
     variants: Annotated[list[VariantDraft], Field(min_length=1, max_length=MAX_VARIANTS)]
     images: Annotated[list[ImageDraft], Field(max_length=MAX_IMAGES)] = []
     status: WantedStatus = Field(

@@ -47,7 +47,9 @@ class CheckoutDraft(PurchaseTerms):
     email: Annotated[str, StringConstraints(max_length=254)] | None = Field(
         default=None, description="Of a guest, who needs one; who is signed in has their own", examples=["jane@example.com"]
     )
-    cart_revision: int | None = Field(default=None, ge=0, description="The cart as the buyer saw it; a changed one is refused")
+    cart_revision: int | None = Field(
+        default=None, ge=0, lt=2**31, description="The cart as the buyer saw it; a changed one is refused"
+    )
 
 
 class OrderItemDraft(BaseModel):

@@ -226,21 +226,22 @@ class TestReport:
             await CartAbandonment(
                 cart_id=product.id, value=money("10.00"), pieces=1, abandoned_at=moment, recovered_at=recovered
             ).store()
-        span = {"starts_at": "2020-01-01T00:00:00Z", "ends_at": "2020-02-01T00:00:00Z"}
+        span = {"since": "2020-01-01T00:00:00Z", "until": "2020-02-01T00:00:00Z"}
         path = "/api/v1/shop/reports/abandoned-carts"
         manager = await as_role(Role.MANAGER)
 
         assert (await client.get(path, params=span, headers=await as_role(Role.EDITOR))).status_code == 403
         empty = await client.get(path, params=span, headers=manager)
         assert (empty.status_code, empty.json()["abandoned_count"]) == (200, 0)
-        span = {"starts_at": f"{moment:%Y}-01-01T00:00:00Z", "ends_at": f"{moment.year + 1}-01-01T00:00:00Z"}
+        span = {"since": f"{moment:%Y}-01-01T00:00:00Z", "until": f"{moment.year + 1}-01-01T00:00:00Z"}
         full = (await client.get(path, params=span, headers=manager)).json()
         assert (full["abandoned_count"], full["recovered_count"], full["recovery_rate"]) == (2, 1, 5000)
         assert full["abandoned_value"] == [{"amount": "20.00", "currency": "USD"}]
-        for starts_at, ends_at in (
+        for since, until in (
             ("2026-01-01T00:00:00", "2026-02-01T00:00:00"),
+            ("1767225600", "1769904000"),
             ("0001-01-01T00:00:00+14:00", "0001-01-02T00:00:00+14:00"),
             ("9999-12-30T00:00:00-12:00", "9999-12-31T23:00:00-12:00"),
         ):
-            span = {"starts_at": starts_at, "ends_at": ends_at}
+            span = {"since": since, "until": until}
             assert (await client.get(path, params=span, headers=manager)).status_code == 422

@@ -64,7 +64,7 @@ class TestSearchProducts:
             "min_price=1.999",
             "currency=XXX",
             "attribute=nothing:red",
-            "seller=nobody",
+            "seller_id=nobody",
             "&".join(["tag=x"] * 21),
         ],
     )

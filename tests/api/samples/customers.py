@@ -69,7 +69,7 @@ async def _coupon_code(world: World) -> dict[str, Any]:
 
 
 async def _span(world: World, variant: str) -> dict[str, str]:
-    return {"starts_at": "2026-11-01T00:00:00Z", "ends_at": "2026-12-01T00:00:00Z"}
+    return {"since": "2026-11-01T00:00:00Z", "until": "2026-12-01T00:00:00Z"}
 
 
 VALUES: dict[str, Provider] = {
