@@ -6,12 +6,8 @@ from fastapi import Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.responses import Response
 
-<<<<<<< ours
-from api.dependencies import Allowed, Config, GatewaysOf, IfMatch, ObjectIdPath, OperationKey
-=======
 from api.conditional import NOT_MODIFIED, answer
-from api.dependencies import Allowed, Config, GatewaysOf, ObjectIdPath, OperationKey
->>>>>>> theirs
+from api.dependencies import Allowed, Config, GatewaysOf, IfMatch, ObjectIdPath, OperationKey
 from api.routing import make_router, outside_transaction, refuses
 from api.schemas.orders import (
     AdminNotesUpdate,
