@@ -95,13 +95,16 @@ async def create_fulfilment(order_id: ObjectIdPath, body: FulfilmentCreate, view
 
 @router.patch(
     "/{order_id}/fulfilments/{fulfilment_id}",
+    response_model=StaffOrder,
     responses=refuses(OrderNotFoundError, FulfilmentNotFoundError, TrackingLockedError, PreconditionError),
 )
 async def update_tracking(
-    order_id: ObjectIdPath, fulfilment_id: ObjectIdPath, body: TrackingUpdate, viewer: Clerk, revision: IfMatch
-) -> StaffOrder:
+    request: Request, order_id: ObjectIdPath, fulfilment_id: ObjectIdPath, body: TrackingUpdate, viewer: Clerk, revision: IfMatch
+) -> Response:
     """Correct the label of a parcel while the order is on its way."""
-    return await FulfilmentService.update_tracking(order_id, fulfilment_id, body, viewer=viewer, revision=revision)
+    return answer(
+        request, await FulfilmentService.update_tracking(order_id, fulfilment_id, body, viewer=viewer, revision=revision)
+    )
 
 
 @router.post(
@@ -113,10 +116,12 @@ async def deliver_fulfilment(order_id: ObjectIdPath, fulfilment_id: ObjectIdPath
     return await FulfilmentService.deliver_fulfilment(order_id, fulfilment_id, viewer=viewer)
 
 
-@router.put("/{order_id}/notes", responses=refuses(OrderNotFoundError, PreconditionError))
-async def update_order_notes(order_id: ObjectIdPath, body: AdminNotesUpdate, viewer: Clerk, revision: IfMatch) -> StaffOrder:
+@router.put("/{order_id}/notes", response_model=StaffOrder, responses=refuses(OrderNotFoundError, PreconditionError))
+async def update_order_notes(
+    request: Request, order_id: ObjectIdPath, body: AdminNotesUpdate, viewer: Clerk, revision: IfMatch
+) -> Response:
     """Note something about an order that customers do not see."""
-    return await OrderAdministrationService.update_notes(order_id, body.notes, viewer=viewer, revision=revision)
+    return answer(request, await OrderAdministrationService.update_notes(order_id, body.notes, viewer=viewer, revision=revision))
 
 
 @router.post("/{order_id}/hold", responses=refuses(OrderNotFoundError, OrderClosedError))

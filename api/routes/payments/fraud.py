@@ -2,8 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request
+from starlette.responses import Response
 
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import Allowed, Config, Cursor, Cursors, GatewaysOf, IfMatch, Limit, ListenerOf, ObjectIdPath
 from api.routing import make_router, outside_transaction, refuses
 from api.schemas.payments import FraudRuleCreate, FraudRuleUpdate, ReviewDecision
@@ -37,16 +39,18 @@ async def create_fraud_rule(body: FraudRuleCreate, viewer: Cashier) -> FraudRule
     return await FraudRuleService.create_rule(body, viewer=viewer)
 
 
-@router.get("/rules/{rule_id}", responses=refuses(FraudRuleNotFoundError))
-async def get_fraud_rule(rule_id: ObjectIdPath, viewer: Cashier) -> FraudRuleRead:
+@router.get("/rules/{rule_id}", response_model=FraudRuleRead, responses={**refuses(FraudRuleNotFoundError), **NOT_MODIFIED})
+async def get_fraud_rule(request: Request, rule_id: ObjectIdPath, viewer: Cashier) -> Response:
     """A rule with its conditions, on or off."""
-    return await FraudRuleService.get_rule(rule_id, viewer=viewer)
+    return answer(request, await FraudRuleService.get_rule(rule_id, viewer=viewer))
 
 
-@router.patch("/rules/{rule_id}", responses=refuses(FraudRuleNotFoundError, PreconditionError))
-async def update_fraud_rule(rule_id: ObjectIdPath, body: FraudRuleUpdate, viewer: Cashier, revision: IfMatch) -> FraudRuleRead:
+@router.patch("/rules/{rule_id}", response_model=FraudRuleRead, responses=refuses(FraudRuleNotFoundError, PreconditionError))
+async def update_fraud_rule(
+    request: Request, rule_id: ObjectIdPath, body: FraudRuleUpdate, viewer: Cashier, revision: IfMatch
+) -> Response:
     """Change a rule, or switch it off and on."""
-    return await FraudRuleService.update_rule(rule_id, body, viewer=viewer, revision=revision)
+    return answer(request, await FraudRuleService.update_rule(rule_id, body, viewer=viewer, revision=revision))
 
 
 @router.delete("/rules/{rule_id}", status_code=204, responses=refuses(FraudRuleNotFoundError))
