@@ -1,5 +1,6 @@
 """One embedded server for the run, one database for each test."""
 
+import gc
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -17,6 +18,15 @@ pytest_plugins = ["tests.sandbox", "tests.smallshop"]
 register_profiles()
 
 TEST_SECRET = "a-secret-for-tests-only-0123456789abcdef"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What was imported and collected stays until the end: garbage, which `tests/__init__.py` kept Python from, is not there."""
+    yield
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +70,7 @@ def usual_settings(embedded_server: EmbeddedServer) -> Settings:
     return Settings(
         _env_file=None,
         secret_key=TEST_SECRET,
-        mongodb_uri=embedded_server.uri,
+        mongodb_uri=f"{embedded_server.uri}&serverMonitoringMode=poll",  # one connection less to open for each test
         password_hash_time_cost=1,
         password_hash_memory_kib=8,
         anonymous_requests=100_000,

@@ -20,6 +20,7 @@ import pytest
 from pymongo import IndexModel, MongoClient
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
+from models import database as seam
 from models.base import AgoraDocument
 from models.database import Database
 from models.documents import DOCUMENTS
@@ -183,7 +184,7 @@ class DatabasePool:
             await database.bind(DOCUMENTS)
             self._is_bound = True
             return
-        await database.bind([])
+        seam._bound = database
         documents: Sequence[Any] = DOCUMENTS  # these methods of Beanie's have no types
         for document in documents:
             document.set_database(database.raw)
