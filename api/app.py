@@ -69,6 +69,7 @@ def create_app(settings: Settings, *, database: Database | None = None) -> FastA
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,  # `documentation` serves it
         lifespan=_lifespan,
         redirect_slashes=False,
         middleware=_middleware(settings),

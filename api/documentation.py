@@ -1,15 +1,21 @@
-"""`/docs` and `/redoc`, served from an installed package: no CDN, and no inline script but the one whose hash is named."""
+"""`/openapi.json`, and `/docs` and `/redoc`, which show it, from an installed package: no CDN, and no inline script but the one
+whose hash is named.
+"""
 
+import asyncio
 import base64
 import hashlib
 import re
 from pathlib import Path
 
 import fastapi_offline
+import orjson
 from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import HTMLResponse, Response
+
+from api.conditional import digest_of, etag, tagged
 
 _ASSETS = "/static/documentation"
 _ASSET_FOLDER = Path(fastapi_offline.__file__).parent / "static"
@@ -49,7 +55,34 @@ PAGES = _pages()
 POLICIES = {path: _policy(page) for path, page in PAGES.items()}
 
 
+class _Document:
+    """The OpenAPI document as bytes. Made when first asked for, in a thread: others are answered in that second and a half."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._making = asyncio.Lock()
+        self._made: tuple[bytes, str] | None = None
+
+    async def get(self) -> tuple[bytes, str]:
+        """The document and its tag."""
+        async with self._making:
+            if self._made is None:
+                self._made = await asyncio.to_thread(self._make)
+        return self._made
+
+    def _make(self) -> tuple[bytes, str]:
+        body = orjson.dumps(self._app.openapi())
+        return body, etag(0, digest_of(body))
+
+
 def install(app: FastAPI) -> None:
+    made = _Document(app)
+
+    async def document(request: Request) -> Response:
+        body, tag = await made.get()
+        return tagged(request, body, tag=tag)
+
+    app.add_route("/openapi.json", document, include_in_schema=False)
     app.mount(_ASSETS, StaticFiles(directory=_ASSET_FOLDER), name="documentation_assets")
 
     async def page(request: Request) -> Response:

@@ -1,8 +1,10 @@
 """What every answer has in common: problems, headers, limits, health, documentation."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
+from typing import Any
 
 import httpx2
 import pytest
@@ -169,6 +171,22 @@ class TestHeaders:
         answer = await client.get("/livez", headers={"X-Request-ID": "<script>alert(1)</script>"})
 
         assert len(answer.headers["X-Request-ID"]) == 32
+
+    async def test_openapi_document_is_made_once_for_all_who_ask_and_not_told_again(
+        self, app: FastAPI, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made: list[int] = []
+
+        def make() -> dict[str, Any]:
+            made.append(len(made) + 1)
+            return {"info": {"title": "Agora", "made": len(made)}}
+
+        monkeypatch.setattr(app, "openapi", make)
+        first, second = await asyncio.gather(client.get("/openapi.json"), client.get("/openapi.json"))
+        again = await client.get("/openapi.json", headers={"If-None-Match": first.headers["etag"]})
+
+        assert first.json() == second.json() == {"info": {"title": "Agora", "made": 1}}
+        assert (again.status_code, again.content, made) == (304, b"", [1])
 
     async def test_documentation_names_no_other_host(self, client: httpx2.AsyncClient) -> None:
         for path in ("/docs", "/redoc"):
