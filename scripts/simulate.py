@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import signal
 import tempfile
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,15 +13,16 @@ from typing import Annotated
 
 import structlog
 import typer
+import uvloop
 from pymongo import IndexModel
 from pymongo.errors import OperationFailure
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from models.base import AgoraDocument
 from models.documents import DOCUMENTS
 from scripts.database.connection import Launch, connected, explained, reach_database
 from scripts.database.embedded import EmbeddedServer, LaunchError
+from scripts.simulation.course import Stopwatch, telling
 from scripts.simulation.readers import authors
 from scripts.simulation.report import Report, make_report
 from scripts.simulation.shop import is_inhabited, open_shop, restock
@@ -32,8 +33,9 @@ from services.cache import clear_all_caches
 from services.indexes import IndexService, declared_indexes
 from services.settings import Settings
 
-# Passwords of people who do not exist: hashed by the same code, and quickly.
-_QUICK = {"password_hash_time_cost": 1, "password_hash_memory_kib": 8}
+# Passwords of people who do not exist, hashed by the same code, and quickly. Nobody waits: the report reads whole collections.
+_PLAYED = {"password_hash_time_cost": 1, "password_hash_memory_kib": 8, "database_timeout_ms": 600_000}
+_STOPPED = 130  # the exit code of what a signal ended
 _THROWN_AWAY_SECRET = "the secret of a world that is thrown away"
 
 
@@ -51,17 +53,14 @@ class RealWorldError(LaunchError):
         super().__init__("This is a production environment: nothing is simulated here.")
 
 
-async def simulate(world: World, *, bar: Progress | None = None) -> Report:
-    """Play the world on the bound database from beginning to end, and report. Needs the indexes; leaves the caches empty."""
+async def simulate(world: World, *, on_progress: Callable[[float], None] = lambda days: None) -> Report:
+    """Play the world on the bound database from beginning to end, and report. Needs the indexes; leaves the caches empty.
+
+    `on_progress` is told how many days are over.
+    """
     clear_all_caches()
-    task = None if bar is None else bar.add_task("Days", total=world.days)
-
-    def on_day(day: int) -> None:
-        if bar is not None and task is not None:
-            bar.update(task, completed=day)
-
     try:
-        await world.play(partial(_opening, world), on_day)
+        await world.play(partial(_opening, world), on_progress)
         return await make_report(world)
     finally:
         clear_all_caches()
@@ -126,28 +125,35 @@ def main(
     """
     # What a refused card and a lost answer log is the order of this world.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    # As Ctrl-C does, so that what was started is stopped and what was written is removed.
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     console = Console()
 
     async def work(settings: Settings) -> Report:
         if settings.is_production:
             raise RealWorldError
-        played = settings.model_copy(update=_QUICK)
+        played = settings.model_copy(update=_PLAYED)
         async with connected(played):
             if not force and await is_inhabited():
                 raise InhabitedError
             world = World(seed, days=days, scale=scale, settings=played, start=start.replace(tzinfo=UTC))
             async with without_sweeps():
-                with _bar() as bar:
-                    return await simulate(world, bar=bar)
+                with telling(console, days) as on_progress:
+                    return await simulate(world, on_progress=on_progress)
 
     with explained():
-        began = time.perf_counter()
-        with _kept() if keep or Launch().mongodb_uri else _thrown_away() as settings:
-            made = asyncio.run(work(settings))
-        console.print(made.text(), markup=False, highlight=False)
+        watch = Stopwatch()
+        reached = _kept() if keep or Launch().mongodb_uri else _thrown_away()
+        try:
+            with reached as settings, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                made = runner.run(work(settings))
+        except KeyboardInterrupt:
+            console.print(f"Stopped after {watch.elapsed}.")
+            raise SystemExit(_STOPPED) from None
+        console.print(made.text(), markup=False, highlight=False, soft_wrap=True)
         if report is not None:
             report.write_text(made.text())
-        console.print(f"Played in {time.perf_counter() - began:.1f} s.")
+        console.print(watch.told(), markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(1 if made.disagreements else 0)
 
 
@@ -169,13 +175,6 @@ def _thrown_away() -> Iterator[Settings]:
             )
         finally:
             server.stop()
-
-
-@contextlib.contextmanager
-def _bar() -> Iterator[Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
-        yield bar
 
 
 if __name__ == "__main__":

@@ -34,11 +34,17 @@ class SimulatedGateway(SandboxGateway):
         self.books = Books()
         self._server = SandboxGatewayServer(secret, self.books, pause=0.0)
         self._told = 0
+        self._is_silent = False
 
     def fresh_events(self) -> Sequence[SandboxEvent]:
         """What happened since the last call, in its order."""
         fresh, self._told = self.books.events[self._told :], len(self.books.events)
         return fresh
+
+    def has_kept_silent(self) -> bool:
+        """Whether it owed anybody an answer since the last call."""
+        was_silent, self._is_silent = self._is_silent, False
+        return was_silent
 
     def decide(self, payment: SandboxPayment, *, approve: bool) -> None:
         """The bank's word on a payment it wanted to look at; nothing when it is decided."""
@@ -82,5 +88,7 @@ class SimulatedGateway(SandboxGateway):
             payment.created_at = present().isoformat()
         for refund in islice(reversed(self.books.refunds.values()), len(self.books.refunds) - refunds):
             refund.created_at = present().isoformat()
-        # A line that was dropped has a beginning and no body.
-        return (sent[0]["status"], json.loads(sent[1]["body"])) if len(sent) > 1 else None
+        if len(sent) == 1:  # a line that was dropped has a beginning and no body
+            self._is_silent = True
+            return None
+        return sent[0]["status"], json.loads(sent[1]["body"])

@@ -191,6 +191,7 @@ async def _put_in(world: World, person: Person, tab: Tab, good: Good, quantity: 
         cart = await CartService.add(_holder(person), item, settings=world.settings)
     except (CartStockError, NotForSaleError):
         world.tally["sold out when wanted"] += 1
+        world.missed[good.product_id] += 1
         if person.viewer is not None:
             await _ask_for_notice(world, person, good)
         return False

@@ -20,6 +20,7 @@ from beanie import PydanticObjectId
 
 from models.base import to_milliseconds
 from models.clock import playing
+from models.database import heed_cancellation
 from models.documents import DOCUMENTS
 from models.events import EventType
 from models.places import PostalAddress
@@ -35,7 +36,7 @@ from services.ecommerce.catalog.recommendations import RecommendationService
 from services.ecommerce.catalog.views import product_views
 from services.ecommerce.orders.jobs import OrderJobService
 from services.ecommerce.orders.settlement import OrderSettlement
-from services.events import EventService
+from services.events import BATCH, Consumer, EventService
 from services.indexes import declared_indexes
 from services.inventory.reservations import ReservationService
 from services.mail import MemoryMailer
@@ -49,13 +50,14 @@ from services.users.permissions import Viewer
 from services.worker import make_consumers
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-JOBS_EVERY = timedelta(minutes=5)
-_MOVES_ORDERS = {"order", "payment", "refund", "return"}
-_MOST_EVENTS = 100_000  # within five minutes
+ORDERS_EVERY = timedelta(minutes=5)
+EVENTS_EVERY = timedelta(minutes=15)
+_HOUR = timedelta(hours=1)
 LONGEST_CLOSING = timedelta(days=3)
 SANDBOX_SECRET = "whsec_c2ltdWxhdGVkLXdvcmxkLXNlY3JldC1wbGF5LW1vbmV5"
 
 Journey = AsyncIterator[timedelta]
+Job = Callable[[], Awaitable[None]]
 
 
 class Once:
@@ -160,15 +162,16 @@ class World:
         self.people = count()
         self.buyers: dict[PydanticObjectId, Bought] = {}
         self.posts: list[tuple[PydanticObjectId, str]] = []
+        self.missed: Counter[PydanticObjectId] = Counter()  # how often products were wanted that had run out
         self._moment = to_milliseconds(start)
         self._agenda: list[_Entry] = []
         self._turns = count()
         self._ids = count()
         self._machine = sha256(f"agora-simulation:{seed}".encode()).digest()[:5]
-        self._has_jobs_due = False
+        self._expected: set[Job] = set()  # on the agenda because something happened
         self._letters = count()
         self._numbered = 0  # the last event that was numbered
-        self._told: set[EventType] = set()  # of what happened and was not handed on yet
+        self._passed: Counter[str] = Counter()  # and the last one that each consumer passed, by its name
 
     def now(self) -> datetime:
         return self._moment
@@ -183,29 +186,35 @@ class World:
         """Put a journey on the agenda."""
         self._plan(journey, at or self._moment + after, closes=closes)
 
-    async def play(self, opening: Callable[[], Awaitable[None]], on_day: Callable[[int], None] = lambda day: None) -> None:
-        """Let everything happen from the opening until the end of the last day, and what is under way then come to its end."""
+    async def play(self, opening: Job, on_progress: Callable[[float], None] = lambda days: None) -> None:
+        """Let everything happen from the opening until the end of the last day, and what is under way then come to its end.
+
+        `on_progress` is told after each hour how many days are over.
+        """
         with playing(clock=self.now, ids=self._new_id):
             self._numbered = await EventService.last_sequence()
+            await self._deliver_all()
             self.begin(Once(opening))
             self._plan(self._hours(), self.start, is_job=True)
-            for day in range(self.days):
-                await self._play_until(self.start + timedelta(days=day + 1))
-                on_day(day + 1)
-            await self._drop(entry for entry in self._agenda if not entry.closes)
-            self._agenda = [entry for entry in self._agenda if entry.closes]
-            heapq.heapify(self._agenda)
-            self._has_jobs_due = False
-            self._plan(self._hours(), self._moment, is_job=True)
-            while any(entry.closes for entry in self._agenda) and self._moment < self.end + LONGEST_CLOSING:
-                await self._play_until(self._moment + timedelta(hours=1))
-            await self.run_jobs()
-            for consumer in self.consumers:
-                while await EventService.deliver(consumer):
-                    pass
-            await self._flush()
-            await TrafficService.roll_up_all()
-            await self._drop(self._agenda)
+            for hour in range(1, 24 * self.days + 1):
+                await self._play_until(self.start + hour * _HOUR)
+                on_progress(hour / 24)
+            await self._close()
+
+    async def _close(self) -> None:
+        """Nobody comes any more, and what closes is played to its end."""
+        await self._drop(entry for entry in self._agenda if not entry.closes)
+        self._agenda = [entry for entry in self._agenda if entry.closes]
+        heapq.heapify(self._agenda)
+        self._expected.clear()
+        self._plan(self._hours(), self._moment, is_job=True)
+        while any(entry.closes for entry in self._agenda) and self._moment < self.end + LONGEST_CLOSING:
+            await self._play_until(self._moment + _HOUR)
+        await self.run_jobs()
+        await self._deliver_all()
+        await self._flush()
+        await TrafficService.roll_up_all()
+        await self._drop(self._agenda)
 
     def holding(self) -> AbstractContextManager[None]:
         """The world's present, for who looks at it afterwards."""
@@ -213,8 +222,8 @@ class World:
 
     def mailed_token(self, address: str) -> str | None:
         """The token of the last link that was mailed to an address."""
-        for message in reversed(self.mailer.to(address)):
-            for word in message.text.split():
+        for message in reversed(self.mailer.sent):
+            for word in message.text.split() if message.to == address else ():
                 if "token=" in word:
                     return parse_qs(urlsplit(word).query)["token"][0]
         return None
@@ -231,6 +240,7 @@ class World:
 
     async def _play_until(self, end: datetime) -> None:
         while self._agenda and self._agenda[0].at < end:
+            heed_cancellation()
             entry = heapq.heappop(self._agenda)
             self._moment = entry.at
             rest = await anext(entry.journey, None)
@@ -238,7 +248,7 @@ class World:
                 self._plan(entry.journey, self._moment + rest, closes=entry.closes, is_job=entry.is_job)
             self._expect_letters()
             if not entry.is_job:
-                self._expect_jobs()
+                self._expect(self._hand_on, EVENTS_EVERY)
         self._moment = end
 
     def _new_id(self) -> PydanticObjectId:
@@ -248,24 +258,24 @@ class World:
 
     # What runs by itself
 
-    def _expect_jobs(self) -> None:
-        """The jobs look every five minutes; where nothing happened since, they would find nothing."""
-        if not self._has_jobs_due:
-            self._has_jobs_due = True
-            step = JOBS_EVERY.total_seconds()
+    def _expect(self, job: Job, every: timedelta) -> None:
+        """A job looks when its time is next over; where nothing happened since it looked, it would find nothing."""
+        if job not in self._expected:
+            self._expected.add(job)
+            step = every.total_seconds()
             next_look = datetime.fromtimestamp((self._moment.timestamp() // step + 1) * step, UTC)
-            self._plan(Once(self._jobs), next_look, is_job=True)
+            self._plan(Once(partial(self._look, job)), next_look, is_job=True)
 
-    async def _jobs(self) -> None:
-        """The five-minute job and its like; events are handed on every quarter of an hour."""
-        self._has_jobs_due = False
-        fresh = await self._number()
-        if any(event.partition(".")[0] in _MOVES_ORDERS for event in fresh):  # what time alone moves waits for its hour
-            await self._run_order_jobs()
-        if self._moment.minute % 15 == 0:
-            await self._pump()
-        elif self._told:
-            self._expect_jobs()
+    async def _look(self, job: Job) -> None:
+        self._expected.discard(job)
+        await job()
+
+    async def _look_after_orders(self) -> None:
+        """What may be packed, and what the gateway did not answer; what time alone moves waits for its hour."""
+        if self.gateway.has_kept_silent():
+            await self._resolve_payments()
+        if await OrderJobService.process_due():
+            self._expect(self._hand_on, EVENTS_EVERY)
 
     async def _hours(self) -> Journey:
         """What waits for time alone, and once a day what a night is for."""
@@ -277,47 +287,58 @@ class World:
                 await TrafficService.roll_up_all()
                 await self._forget_expired()
                 await TrafficService.forget_marks(settings=self.settings)
-            yield timedelta(hours=1)
+            yield _HOUR
 
     async def run_jobs(self) -> None:
         """The worker's jobs, and then the events."""
         await PublishingService.publish_due()
         await AbandonmentService.mark_abandoned(settings=self.settings)
-        await self._run_order_jobs()
-        await self._pump()
-
-    async def _run_order_jobs(self) -> None:
         await ReservationService.expire_due()
         await OrderJobService.expire_due()
         await OrderJobService.process_due()
+        await self._resolve_payments()
+        await OrderJobService.settle_owed(gateways=self.gateways, settings=self.settings)
+        await self._hand_on()
+
+    async def _resolve_payments(self) -> None:
         # One by one: several at once would come in another order each time.
         while await PaymentService.resolve_due(gateways=self.gateways, listener=self.listener, settings=self.settings, limit=1):
             pass
         while await RefundService.resolve_due(gateways=self.gateways, listener=self.listener, settings=self.settings, limit=1):
             pass
-        await OrderJobService.settle_owed(gateways=self.gateways, settings=self.settings)
+
+    async def _hand_on(self) -> None:
+        """Hand what happened to one consumer after the other, to those it concerns: the others are at leisure until they are."""
+        while fresh := await self._number():
+            for consumer in self.consumers:
+                if not fresh.isdisjoint(consumer.types):
+                    await self._deliver(consumer)
 
     async def _number(self) -> set[EventType]:
         """Number what happened since, and say of what kinds it was."""
-        last, fresh = self._numbered, set[EventType]()
-        if not await EventService.number_new():
-            return fresh
-        while await EventService.number_new():
-            pass
-        for event in await EventService.list_after(last, limit=_MOST_EVENTS):
-            fresh.add(event.type)
-            self._numbered = event.sequence or 0
-        self._told |= fresh
-        return fresh
+        count = batch = await EventService.number_new()
+        while batch == BATCH:
+            batch = await EventService.number_new()
+            count += batch
+        if not count:
+            return set()
+        events = await EventService.list_after(self._numbered, limit=count)
+        self._numbered += count
+        return {event.type for event in events}
 
-    async def _pump(self) -> None:
-        """Hand what happened to one consumer after the other, to those it concerns: the others are at leisure until they are."""
-        while await self._number() or self._told:
-            told, self._told = self._told, set()
-            for consumer in self.consumers:
-                if not told.isdisjoint(consumer.types):
-                    while await EventService.deliver(consumer):
-                        pass
+    async def _deliver(self, consumer: Consumer) -> None:
+        """Up to the last event that is numbered: as numbers have no gaps, how many it passed tells where it stands."""
+        while self._passed[consumer.name] < self._numbered:
+            passed = await EventService.deliver(consumer)
+            if not passed:  # it failed, and tries again later
+                return
+            self._passed[consumer.name] += passed
+
+    async def _deliver_all(self) -> None:
+        for consumer in self.consumers:
+            while await EventService.deliver(consumer):
+                pass
+            self._passed[consumer.name] = self._numbered
 
     async def _flush(self) -> None:
         for noted in (self.post_views, self.product_views, self.visits):
@@ -336,8 +357,12 @@ class World:
     # The bank
 
     def _expect_letters(self) -> None:
-        """What happened at the gateway is told by webhook: mostly at once, at times hours later; twice where the card says so."""
+        """What happened at the gateway is told by webhook: mostly at once, at times hours later; twice where the card says so.
+
+        It may have moved an order.
+        """
         for event in self.gateway.fresh_events():
+            self._expect(self._look_after_orders, ORDERS_EVERY)
             dice = self.dice("webhook", next(self._letters))
             late = dice.random() < 0.1
             for _ in range(event.copies):
@@ -354,6 +379,7 @@ class World:
             self.gateway.name, headers=headers, body=body, gateways=self.gateways, listener=self.listener
         )
         self.tally["webhooks received" if is_news else "webhooks received again"] += 1
+        self._expect(self._look_after_orders, ORDERS_EVERY)
 
     async def _decision(self, event: SandboxEvent, *, approve: bool) -> None:
         self.gateway.decide(self.gateway.books.payment(event.data["id"]), approve=approve)

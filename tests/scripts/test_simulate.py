@@ -1,38 +1,45 @@
 """SIM-1: a simulated world is the same world for the same seed, and its books add up, also when it ends in the middle."""
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 from pymongo import MongoClient
+from rich.console import Console
 
 from models import clock
 from models.base import now
 from models.database import Database
 from models.documents import DOCUMENTS
 from models.ecommerce.orders import Order
-from models.events import Event
+from models.events import Event, EventType
 from models.users import User
 from scripts.database.embedded import EmbeddedServer
 from scripts.simulate import main, simulate, without_sweeps
 from scripts.simulation import shop, visitors
+from scripts.simulation.course import telling
 from scripts.simulation.report import Report
+from scripts.simulation.story import list_sold_out
+from scripts.simulation.tables import Table
 from scripts.simulation.world import World
 from services.indexes import IndexService
 from services.reconcile import ReconcileService
 from services.settings import Settings
 from tests import books
 from tests.databases import DatabasePool
+from tests.factories.catalog import create_product
 from tests.races import patiently
-from tests.scripts.processes import ROOT, environment, wait_until
+from tests.scripts.processes import ROOT, environment, is_alive, wait_until
 
 # Ahead of the machine's clock: the test database's own sweep finds nothing that is over.
 START = datetime(2040, 3, 1, tzinfo=UTC)
@@ -64,8 +71,11 @@ class TestSimulate:
 
         assert told[0].text() == told[1].text()
         assert told[0].disagreements == []
-        rows = {name: dict(section) for name, section in told[0].sections}
-        assert all(rows["Visits"][name] != "0" for name in ("page views", "product views", "cart adds", "checkouts"))
+        figures = {table.title: {row[0]: row[1] for row in table.rows} for table in told[0].tables}
+        assert all(figures["Visits"][name] != "0" for name in ("page views", "product views", "cart adds", "checkouts"))
+        assert figures["In short"]["orders paid"] == figures["Orders"]["orders paid"] != "0"
+        assert figures["In short"]["revenue"] == figures["Orders"]["revenue"]
+        assert figures["In short"]["visitors, each once a day"] == figures["The shop by day"]["all"]
 
     def test_dice_of_one_kind_and_seed_do_not_depend_on_those_of_another(self, settings: Settings) -> None:
         first, second, other = (World(seed, days=1, settings=settings) for seed in (7, 7, 8))
@@ -109,6 +119,85 @@ class TestSimulate:
                 main(days=1)
             assert "There are people in this database" in capsys.readouterr().err
             client.drop_database(database.name)
+
+    def test_world_that_is_told_to_stop_leaves_nothing(self, tmp_path: Path) -> None:
+        """By SIGTERM, which goes the way of Ctrl-C: no folder and no process stays."""
+        left = tmp_path / "temporary"
+        left.mkdir()
+        program = subprocess.Popen(
+            [sys.executable, "-m", "scripts.simulate"],
+            env=environment(tmp_path, TMPDIR=str(left)),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert wait_until(lambda: _state_in(left).get("port"), patiently(15))
+            state = _state_in(left)
+            with MongoClient[dict[str, Any]]("127.0.0.1", state["port"]) as client:
+                assert wait_until(lambda: client["simulation"]["users"].count_documents({}), patiently(15))
+            program.send_signal(signal.SIGTERM)
+            said, _ = program.communicate(timeout=patiently(10))
+        finally:
+            program.kill()
+            program.wait()
+
+        assert program.returncode == 130
+        assert said.startswith("Stopped after 0:00:")
+        assert list(left.iterdir()) == []
+        assert not is_alive(state["server"])
+
+
+class TestTelling:
+    def test_without_a_terminal_each_tenth_of_the_way_is_a_line(self) -> None:
+        console = Console(file=StringIO(), width=200)
+        with telling(console, 5) as on_progress:
+            for hour in range(1, 24 * 5 + 1):
+                on_progress(hour / 24)
+
+        assert isinstance(console.file, StringIO)
+        told = console.file.getvalue().splitlines()
+        assert [line.partition(" in ")[0] for line in told] == [f"{days:.1f} of 5 days" for days in (n / 2 for n in range(1, 11))]
+        assert told[0].endswith("in 0:00:00, about 0:00:00 to go")
+
+
+class TestTable:
+    def test_names_stand_left_and_figures_right(self) -> None:
+        table = Table("Sold best", [["A lamp", "12", "1,200.00"], ["Tea", "3", "9.00"]], ("product", "pieces", "gross"))
+
+        assert table.lines() == [
+            "Sold best",
+            "---------",
+            "product  pieces     gross",
+            "A lamp       12  1,200.00",
+            "Tea           3      9.00",
+            "",
+        ]
+        assert Table("Sold out", [], ("product",)).lines() == ["Sold out", "--------", "nothing", ""]
+
+
+class TestListSoldOut:
+    @pytest.mark.usefixtures("database")
+    async def test_times_and_days_of_all_variants_are_added_up(self, settings: Settings) -> None:
+        """One variant is away for two days and again for the last half day, another for the last day; a third never was."""
+        product, other = await create_product(name="Lamp"), await create_product(name="Tea")
+        world = World(7, days=1, settings=settings, start=START)
+        world.missed[product.id] = 4
+        for variant, days_ago, is_available in (
+            ("a", 3, False),
+            ("a", 1, True),
+            ("b", 1, False),
+            ("a", 0.5, False),
+            ("c", 2, True),
+        ):
+            await Event(
+                type=EventType.STOCK_CHANGED,
+                subject=f"product:{other.id if variant == 'c' else product.id}",
+                payload={"variant_id": variant, "is_available": is_available},
+                created_at=START - timedelta(days=days_ago),
+            ).store()
+
+        assert await list_sold_out(world) == [["Lamp", "3", "3.5", "4"]]
 
 
 class TestWithoutSweeps:
@@ -156,6 +245,14 @@ async def _require_simulated_times() -> None:
         for row in rows:
             assert START <= row["created_at"] <= START + timedelta(days=DAYS + 4)
             assert timedelta(0) <= row["created_at"] - row["_id"].generation_time < timedelta(seconds=1)
+
+
+def _state_in(folder: Path) -> dict[str, int]:
+    """What the server that was started below the folder says of itself; nothing before it does."""
+    for file in folder.glob("agora-simulation-*/server.json"):
+        state: dict[str, int] = json.loads(file.read_text())
+        return state
+    return {}
 
 
 async def _wrong_in(uri: str, name: str, databases: DatabasePool) -> list[str]:
