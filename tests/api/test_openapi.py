@@ -71,7 +71,8 @@ def test_what_asks_for_a_revision_says_so_and_tells_one() -> None:
         ), name
 
 
-def test_example_of_every_body_is_accepted(settings: Settings) -> None:
+def test_example_of_every_body_is_accepted() -> None:
+    settings = Settings(_env_file=None, secret_key="-" * 32, mongodb_uri="mongodb://127.0.0.1")
     taking: dict[str, Any] = {
         route.name: route.body_field.field_info.annotation
         for route in create_app(settings).routes
