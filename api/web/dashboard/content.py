@@ -36,7 +36,7 @@ def _read(key: str, label: str, value: Callable[[ContentFigures], int], *, note:
         scope = by_days(reports.scope)
         now = await reports.read_calmly(ContentReportService.get_content, of_now(scope), limit=TOP)
         earlier = before(scope)
-        past = None if earlier is None else await reports.read_calmly(ContentReportService.get_content, earlier, limit=TOP)
+        past = None if earlier is None else await reports.read_calmly(ContentReportService.get_content, earlier, limit=0)
         return compared_tile(key, label, value(now.figures), None if past is None else value(past.figures), note=note)
 
     return Widget("tile", key, label, make, File("content", by_days))
@@ -62,7 +62,7 @@ async def _views(reports: Reports) -> Chart:
     controls = _daily(reports.controls)
     now = await reports.read_calmly(ContentReportService.get_content, of_now(controls.scope), limit=TOP)
     earlier = before(controls.scope)
-    past = None if earlier is None else await reports.read_calmly(ContentReportService.get_content, earlier, limit=TOP)
+    past = None if earlier is None else await reports.read_calmly(ContentReportService.get_content, earlier, limit=0)
     points = None if past is None else past.points
     return over_time(now.points, points, controls, key="views", name="Views", value=lambda point: point.views_count)
 

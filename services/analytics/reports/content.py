@@ -39,18 +39,19 @@ class NoHoursError(UnprocessableError):
 
 
 class InvalidRowsError(RuleViolatedError):
-    """A list of no rows or of too many."""
+    """A list of fewer rows than none, or of too many."""
 
     code = "invalid_report_rows"
 
     def __init__(self) -> None:
-        super().__init__(f"Reports rank 1 to {MAX_ROWS} rows.")
+        super().__init__(f"Reports rank {MAX_ROWS} rows at most.")
 
 
 class ContentReportService:
     @staticmethod
     async def get_content(scope: ReportScope, *, viewer: Viewer, limit: int = 10) -> ContentReport:
-        """What readers did in the period: over time, and the `limit` posts and authors most was done with. Nine commands at most.
+        """What readers did in the period: over time, and the `limit` posts and authors most was done with. Nine commands at most,
+        three where nobody is to be ranked.
 
         All zero, and no posts, when nothing was done. Raises PermissionDeniedError, NoHoursError, InvalidRowsError and
         OverloadedError.
@@ -58,13 +59,13 @@ class ContentReportService:
         viewer.require(Permission.VIEW_REPORTS)
         if scope.granularity is Granularity.HOUR:
             raise NoHoursError
-        if not 1 <= limit <= MAX_ROWS:
+        if not 0 <= limit <= MAX_ROWS:
             raise InvalidRowsError
         buckets = scope.period.buckets(scope.granularity)
         starts = [bucket.start for bucket in buckets]
         async with heavy_work():
             series = await _read(scope.period, views=_days_of(starts, scope.period), others=stretch_number("$created_at", starts))
-            posts = await _read(scope.period)
+            posts = await _read(scope.period) if limit else {}
             authors = await _by_author(posts)
         points = [
             ContentPoint(starts_at=bucket.start, ends_at=bucket.end, label=bucket.label, **_figures(series.get(at, {})))

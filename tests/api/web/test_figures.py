@@ -16,7 +16,7 @@ from tests.api.web.test_dashboard import rows, tile
 from tests.api.web.world import WEEK, fill_the_world
 from tests.commands import CommandLog
 
-BUDGETS = {"overview": 12, "sales": 17, "customers": 11, "products": 19, "stock": 27, "content": 32}
+BUDGETS = {"overview": 12, "sales": 17, "customers": 11, "products": 19, "stock": 27, "content": 26}
 """Commands at most of a page of which nothing is held yet, that for the session among them."""
 
 

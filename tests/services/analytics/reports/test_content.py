@@ -178,11 +178,17 @@ class TestGetContent:
             {post.id: post.author_id for post in posts}
         )
 
+    async def test_where_nobody_is_ranked_three_commands_tell_the_rest(self, database: Database, commands: CommandLog) -> None:
+        with commands.counting() as sent:
+            report = await ContentReportService.get_content(NOVEMBER, viewer=MANAGER, limit=0)
+
+        assert (report.posts, report.authors, len(report.points), len(sent)) == ([], [], 30, 3)
+
     async def test_hours_and_odd_lists_are_refused(self, database: Database) -> None:
         hours = scope(date(2026, 11, 1), date(2026, 11, 2), granularity=Granularity.HOUR)
         with pytest.raises(NoHoursError):
             await ContentReportService.get_content(hours, viewer=MANAGER)
-        for limit in (0, 101):
+        for limit in (-1, 101):
             with pytest.raises(InvalidRowsError):
                 await ContentReportService.get_content(NOVEMBER, viewer=MANAGER, limit=limit)
 
