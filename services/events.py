@@ -107,10 +107,11 @@ class EventService:
         and one write moves all past what concerned nobody.
         """
         now = now or present()
-        checkpoints = await _checkpoints([consumer.name for consumer in consumers])
+        checkpoints = await _checkpoints([SEQUENCER, *(consumer.name for consumer in consumers)])
         ready = [consumer for consumer in consumers if not _is_waiting(checkpoints[consumer.name], now)]
         places = {checkpoints[consumer.name].sequence for consumer in ready}
-        following = dict(zip(places, await asyncio.gather(*map(_rows_after, places)), strict=True))
+        last = checkpoints[SEQUENCER].sequence
+        following = dict(zip(places, await asyncio.gather(*(_following(place, last) for place in places)), strict=True))
         rounds = [_Round(consumer, checkpoints[consumer.name]) for consumer in ready]
         handed = (_hand_over(round, following[round.checkpoint.sequence], now) for round in rounds)
         # All of them end before this does: one that was left at work would be handed the same events once more, beside itself.
@@ -166,8 +167,22 @@ def _is_waiting(checkpoint: Checkpoint, now: datetime) -> bool:
     return checkpoint.retry_at is not None and now < checkpoint.retry_at
 
 
+async def _following(sequence: int, last: int) -> list[dict[str, Any]]:
+    """What a consumer gets next; `last` is the last number given."""
+    rows = await _rows_after(sequence)
+    if rows or sequence >= last:
+        return rows
+    # Somebody deleted what comes next: the first ones that are left.
+    return await Event.find_rows({"sequence": {"$gt": sequence}}, sort=[("sequence", 1)], limit=BATCH)
+
+
 async def _rows_after(sequence: int, limit: int = BATCH) -> list[dict[str, Any]]:
-    return await Event.find_rows({"sequence": {"$gt": sequence}}, sort=[("sequence", 1)], limit=limit)
+    """Within the next numbers, which have no gaps: the embedded server sorts all that a filter finds, however few are wanted.
+
+    So one that is far behind would pay for everything ahead of it with each batch.
+    """
+    query = {"sequence": {"$gt": sequence, "$lt": sequence + limit + 1}}
+    return await Event.find_rows(query, sort=[("sequence", 1)], limit=limit)
 
 
 async def _checkpoints(names: Collection[str]) -> dict[str, Checkpoint]:

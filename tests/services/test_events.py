@@ -250,6 +250,25 @@ class TestPump:
         await EventService.pump([consumer_of(early, "early"), consumer_of(late, "late")])
         assert (early.seen, late.seen) == (["post:1", "post:2"],) * 2
 
+    async def test_consumer_far_behind_asks_for_a_batch_of_numbers_and_passes_what_was_deleted(
+        self, database: Database, commands: CommandLog
+    ) -> None:
+        """Its question names both ends: with one alone, the embedded server sorts all that lies ahead for each batch."""
+        await record("post:1", "post:2")
+        await EventService.number_new()
+        gone = {"$inc": {"sequence": 1000}}  # as if there had been a thousand before them
+        await Event.collection().update_many({}, gone)
+        await Checkpoint.collection().update_one({"consumer": "sequencer"}, gone)
+        late = Recorder()
+
+        with commands.counting() as sent:
+            while await EventService.deliver(consumer_of(late)):
+                pass
+
+        assert late.seen == ["post:1", "post:2"]
+        asked = [read.filter["sequence"] for read in sent.reads if read.collection == "events"]
+        assert asked == [{"$gt": 0, "$lt": 201}, {"$gt": 0}, {"$gt": 1002, "$lt": 1203}]
+
     async def test_failure_after_what_did_not_concern_it_is_tried_again_after_its_pause(self, database: Database) -> None:
         start = now()
         bad = Recorder()
