@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from api import documentation, errors, health
+from api import documentation, errors, health, outbound
 from api.middleware.edge import EdgeMiddleware
 from api.middleware.identity import IdentityMiddleware
 from api.openapi import DESCRIPTION, build_openapi
@@ -103,7 +103,13 @@ class Agora(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            base = get_openapi(title=self.title, version=self.version, description=self.description, routes=self.routes)
+            base = get_openapi(
+                title=self.title,
+                version=self.version,
+                description=self.description,
+                routes=self.routes,
+                webhooks=outbound.router.routes,
+            )
             self.openapi_schema = build_openapi(self, base)
         return self.openapi_schema
 

@@ -156,6 +156,7 @@ def build_openapi(app: FastAPI, base: dict[str, Any]) -> dict[str, Any]:
     inherit_meaning(schemas)
     components["securitySchemes"] = {"session": {"type": "http", "scheme": "bearer"}}
     components["headers"] = _HEADERS
+    give_example(base["webhooks"]["message"]["post"]["requestBody"], schemas)
     base["tags"] = [{"name": name, "description": description} for name, description in TAGS.items()]
     for route in app.router.routes:
         if isinstance(route, APIRoute) and route.include_in_schema:

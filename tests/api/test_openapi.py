@@ -9,6 +9,8 @@ from pydantic import TypeAdapter
 
 from api.app import create_app
 from api.openapi import TAGS
+from api.schemas.webhooks import WebhookMessage
+from models.webhooks import WebhookTopic
 from scripts.openapi import REGISTER, SNAPSHOT, current_document, current_register
 from services.settings import Settings
 
@@ -69,6 +71,13 @@ def test_what_asks_for_a_revision_says_so_and_tells_one() -> None:
         assert all(
             "ETag" in answer.get("headers", {}) for status, answer in operation["responses"].items() if status in ("200", "201")
         ), name
+
+
+def test_receivers_of_webhooks_are_told_of_every_type() -> None:
+    sent = DOCUMENT["webhooks"]["message"]["post"]["requestBody"]["content"]["application/json"]
+
+    assert DOCUMENT["components"]["schemas"]["WebhookTopic"]["enum"] == list(WebhookTopic)
+    assert WebhookMessage.model_validate(sent["example"]).type is WebhookTopic.POST_PUBLISHED
 
 
 def test_example_of_every_body_is_accepted() -> None:
