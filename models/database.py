@@ -62,6 +62,9 @@ _DUPLICATE_KEY = 11000
 # Codes of a transaction, or a write beside one, that lost to others. Within a transaction MongoDB puts a label beside them, but
 # not to the single writes of a bulk, nor does the embedded server to a plain write.
 _OVERTAKEN = frozenset({24, _WRITE_CONFLICT, 246, 251})  # lock timeout, conflict, snapshot gone, no such transaction
+# How the embedded server tells, as an internal error, that `release_orphans` of another process ended a transaction in the midst
+# of a statement.
+_ENDED = "transaction already closed"
 # Codes of a server that is going, or has been away and forgot what it was asked about. Only some of them make the driver raise
 # ConnectionFailure, and none does so for the single writes of a bulk.
 _INTERRUPTED = frozenset(
@@ -184,7 +187,7 @@ def is_overtaken(error: BaseException) -> bool:
     """True for what lost to others, a transaction again and again until its time was over: it may be tried once more."""
     if not isinstance(error, PyMongoError):
         return False
-    return error.has_error_label("TransientTransactionError") or _is_all(_codes(error), _OVERTAKEN)
+    return error.has_error_label("TransientTransactionError") or _is_all(_codes(error), _OVERTAKEN) or _ENDED in str(error)
 
 
 def _codes(error: PyMongoError) -> set[int | None]:

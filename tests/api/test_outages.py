@@ -65,7 +65,15 @@ class TestAnswers:
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
         assert b'"database_unavailable"' in answer.body
 
-    @pytest.mark.parametrize("error", [*(refused(code) for code in (24, 112, 246, 251)), bulk(112)], ids=repr)
+    @pytest.mark.parametrize(
+        "error",
+        [
+            *(refused(code) for code in (24, 112, 246, 251)),
+            bulk(112),
+            OperationFailure('Internal("transaction already closed")', 1),  # by the embedded server, when a worker starts
+        ],
+        ids=repr,
+    )
     def test_write_that_lost_and_was_not_labelled(self, error: Exception) -> None:
         answer = problem_for(SCOPE, error)
 
@@ -74,7 +82,15 @@ class TestAnswers:
 
     @pytest.mark.parametrize(
         "error",
-        [refused(2), DuplicateKeyError("E11000", 11000), bulk(11000), bulk(112, 11000), bulk(), InvalidOperation("misused")],
+        [
+            refused(1),
+            refused(2),
+            DuplicateKeyError("E11000", 11000),
+            bulk(11000),
+            bulk(112, 11000),
+            bulk(),
+            InvalidOperation("misused"),
+        ],
         ids=repr,
     )
     def test_what_is_wrong_with_us_is_no_outage(self, error: Exception) -> None:

@@ -57,6 +57,7 @@ class TestRunTransaction:
         "error",
         [
             *(OperationFailure("refused", code, {"code": code}) for code in (112, 251, 11601)),
+            OperationFailure('Internal("transaction already closed")', 1),
             BulkWriteError({"writeErrors": [{"index": 0, "code": 112, "errmsg": ""}]}),
         ],
         ids=repr,
