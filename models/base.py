@@ -150,7 +150,17 @@ class AgoraDocument(beanie.Document):
 
     @classmethod
     async def change_many(cls, query: Mapping[str, Any], update: Update, *, session: Session | None = None) -> int:
-        """Apply `update` to every document that meets `query` and return how many were changed. Moves `updated_at`."""
+        """Apply `update` to every document that meets `query` and return how many were changed. Moves `updated_at`.
+
+        Always in a transaction: on the embedded server an update of many outside of one, when it meets a row that an open
+        transaction has written, waits for it and keeps it from ever ending; everything that writes then hangs.
+        """
+        if session is None:
+            return await database.run_transaction(partial(cls._change_many, query, update))
+        return await cls._change_many(query, update, session)
+
+    @classmethod
+    async def _change_many(cls, query: Mapping[str, Any], update: Update, session: Session) -> int:
         collection = await cls._written(session)
         result = await collection.update_many(query, _stamped(update), session=session)
         changed: int = result.modified_count

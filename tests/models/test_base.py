@@ -46,6 +46,19 @@ class TestChangeRow:
         assert told == [tag.id]
 
 
+class TestChangeMany:
+    async def test_is_a_transaction_by_itself(self, database: Database, commands: CommandLog) -> None:
+        """Outside of one it may lock up the embedded server."""
+        for slug in ("a", "b", "c"):
+            await Tag(name="x" if slug == "c" else "y", slug=slug).store()
+
+        with commands.counting() as sent:
+            assert await Tag.change_many({"name": "y"}, {"$set": {"usage_count": 3}}) == 2
+
+        assert sent.sent == ["update tags", "commitTransaction 1"]
+        assert [row["usage_count"] for row in await Tag.find_rows({}, sort=[("slug", 1)])] == [3, 3, 0]
+
+
 class TestWalk:
     async def test_tells_every_row_once_in_the_order_of_their_ids(
         self, database: Database, monkeypatch: pytest.MonkeyPatch, commands: CommandLog
