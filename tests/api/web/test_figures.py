@@ -8,7 +8,9 @@ from api.web.dashboard.views import VIEWS, WIDGETS, View
 from models.analytics.dashboards import DashboardWidget
 from models.users import Role
 from services.analytics.exports.exports import EXPORTERS
+from services.analytics.reports.funnel import FunnelService
 from services.cache import clear_all_caches
+from services.errors import UnprocessableError
 from services.settings import Settings
 from tests.api.conftest import SignIn
 from tests.api.web.signing import LOGIN, enter
@@ -75,15 +77,21 @@ async def test_pages_show_what_happened(client: httpx2.AsyncClient, settings: Se
     assert rows(content, "table-visit-sources") == [["letter", "12"]]
 
 
-async def test_what_cannot_be_told_of_a_range_says_why_in_its_place(client: httpx2.AsyncClient, settings: Settings) -> None:
-    """Carts are told over a year at most; the rest of the page stands. Hours of content are days."""
+async def test_what_cannot_be_told_of_a_range_says_why_in_its_place(
+    client: httpx2.AsyncClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the page stands. Hours of content are days."""
     await enter(client, settings)
 
+    async def refuse(scope: object, *, viewer: object) -> None:
+        raise UnprocessableError("Not of so many years.")
+
+    monkeypatch.setattr(FunnelService, "get_cart_report", refuse)
     page = await client.get("/dashboard/products?range=custom&from=2024-11-02&to=2026-11-08")
     hours = await client.get("/dashboard/content?range=today")
 
     assert page.status_code == hours.status_code == 200
-    assert tile(page.text, "abandoned") == "Carts left alone – A report starts before it ends, and spans 366 days at most."
+    assert tile(page.text, "abandoned") == "Carts left alone – Not of so many years."
     assert "Nothing happened in this period." in page.text
     assert "Nothing happened in this period." in hours.text
 

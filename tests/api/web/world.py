@@ -14,6 +14,7 @@ from models.inventory.stock import MovementKind, StockLevel, StockMovement
 from models.money import Money
 from models.social import Like, LikeKind
 from services.analytics.purchases.purchases import PurchaseService
+from services.analytics.rollups.facts import facts_of_cart
 from services.analytics.rollups.rollups import Entry, Fact, RollupService
 from tests.api.web.sales import sell
 from tests.factories.blog import make_post
@@ -56,13 +57,14 @@ async def _products(noon: datetime) -> Product:
     entries.append(Entry(Dimension.SOURCE, "letter", "", {"visits": 12}))
     await RollupService.apply([Fact("visit:test", noon, entries)])
     for recovered in (True, False, False, False):
-        await CartAbandonment(
+        left = CartAbandonment(
             cart_id=PydanticObjectId(),
             value=Money(amount=1_000, currency="USD"),
             pieces=1,
             abandoned_at=noon,
             recovered_at=noon if recovered else None,
-        ).store()
+        )
+        await RollupService.apply(facts_of_cart((await left.store()).row()))
     return lamp
 
 

@@ -22,8 +22,10 @@ from services.analytics.purchases.purchases import PurchaseService
 from services.analytics.scopes import ReportScope
 from services.users.permissions import SYSTEM
 from tests.factories.blog import create_post
+from tests.factories.orders import create_order
 from tests.factories.payments import make_payment
 from tests.factories.purchases import create_sale
+from tests.factories.sales import count_everything
 from tests.factories.users import create_user
 
 NOVEMBER = ReportScope(Period(date(2026, 11, 1), date(2026, 12, 1), ZoneInfo("UTC")), "USD", is_compared=True)
@@ -113,6 +115,7 @@ async def test_cover_and_dead_stock_hold_every_variant(database: Database, monke
 
 
 async def test_payments_and_their_failures(database: Database) -> None:
+    subject = f"order:{(await create_order()).id}"
     for method, state, code in (
         ("card", PaymentState.CAPTURED, None),
         ("card", PaymentState.FAILED, "card_declined"),
@@ -120,7 +123,8 @@ async def test_payments_and_their_failures(database: Database) -> None:
     ):
         fields: dict[str, Any] = {"method": method, "gateway": "sandbox", "state": state, "failure_code": code}
         captured = 1000 if state is PaymentState.CAPTURED else 0
-        await make_payment(**fields, captured=captured, created_at=NOON, settled_at=NOON).store()
+        await make_payment(**fields, subject=subject, captured=captured, created_at=NOON, settled_at=NOON).store()
+    await count_everything()
 
     [head, *rows] = await table_of("payments")
     failures = await table_of("payment-failures")
