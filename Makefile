@@ -74,7 +74,7 @@ test: $(DEV) ## run every test (WORKERS=2 processes share them; 0 for one alone)
 	@exec $(PY) -m pytest $(PARALLEL)
 
 test-pages: $(DEV) $(AXE) ## run the tests that look at the pages in Chromium, which must be installed as npm must (SCREENSHOTS=folder keeps pictures)
-	@AGORA_SCREENSHOTS="$(SCREENSHOTS)" exec $(PY) -m pytest -m browser tests/api/web
+	@AGORA_SCREENSHOTS="$(SCREENSHOTS)" exec $(PY) -m pytest -n $(WORKERS) --dist worksteal --max-worker-restart=0 -m browser tests/api/web
 
 check: $(DEV) ## formatting, lint and types
 	@$(VENV)/bin/ruff format --check $(SOURCES)

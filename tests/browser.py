@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -48,60 +48,56 @@ class NoBrowserError(Exception):
         super().__init__("No chromium: install it (apt-get install chromium), or name it in AGORA_BROWSER.")
 
 
-class Browser:
-    """One Chromium with a profile of its own, for as long as the `async with` lasts."""
+@contextlib.contextmanager
+def chromium() -> Iterator[str]:
+    """One Chromium with a profile of its own, for as long as the block lasts: the address at which it is spoken to."""
+    program = os.environ.get("AGORA_BROWSER") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        raise NoBrowserError
+    with tempfile.TemporaryDirectory(prefix="agora-browser-", ignore_cleanup_errors=True) as profile:
+        command = [program, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            yield _address(Path(profile) / "DevToolsActivePort")
+        finally:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
-    def __init__(self) -> None:
+
+def _address(file: Path) -> str:
+    """Where it listens; it writes that down when it does."""
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        lines = file.read_text().splitlines() if file.exists() else []
+        if len(lines) == 2:
+            return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
+        time.sleep(0.05)
+    raise TimeoutError("chromium did not start")
+
+
+class Browser:
+    """A connection to Chromium, for as long as the `async with` lasts."""
+
+    def __init__(self, address: str) -> None:
         self.socket: ClientConnection
         self.tabs: dict[str, Tab] = {}
-        self._profile = tempfile.mkdtemp(prefix="agora-browser-")
+        self._address = address
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._reading: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None]
 
     async def __aenter__(self) -> Self:
-        self._process = self._start()
-        try:
-            address = await self._address()
-            self.socket = await connect(address, max_size=None, proxy=None, open_timeout=START_SECONDS)
-        except BaseException:
-            self._process.kill()
-            raise
+        self.socket = await connect(self._address, max_size=None, proxy=None, open_timeout=START_SECONDS)
         self._reading = asyncio.create_task(self._read())
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(self.send("Browser.close"), 5)
-        if self._reading is not None:
-            self._reading.cancel()
-        with contextlib.suppress(Exception):
-            await self.socket.close()
-        if self._process is not None:
-            try:
-                await asyncio.to_thread(self._process.wait, 5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        shutil.rmtree(self._profile, ignore_errors=True)
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        program = os.environ.get("AGORA_BROWSER") or shutil.which("chromium") or shutil.which("chromium-browser")
-        if program is None:
-            raise NoBrowserError
-        command = [program, *_FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    async def _address(self) -> str:
-        """Where it listens; it writes that down when it does."""
-        file, until = Path(self._profile) / "DevToolsActivePort", time.monotonic() + START_SECONDS
-        while time.monotonic() < until:
-            lines = file.read_text().splitlines() if file.exists() else []
-            if len(lines) == 2:
-                return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
-            await asyncio.sleep(0.05)
-        raise TimeoutError("chromium did not start")
+        await self.socket.close()
+        await asyncio.gather(self._reading, return_exceptions=True)
 
     async def send(self, method: str, session: str | None = None, **parameters: Any) -> Reply:
         number = next(self._numbers)
@@ -233,6 +229,16 @@ class Tab:
         clip = {"x": 0, "y": 0, "width": self._width, "height": max(size["height"], 1), "scale": 1}
         shot = await self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         return base64.b64decode(shot["data"])
+
+    async def keep(self, name: str) -> None:
+        """Leave a picture in the folder of AGORA_SCREENSHOTS, where somebody named one."""
+        if folder := os.environ.get("AGORA_SCREENSHOTS"):
+            _leave(await self.picture(), Path(folder) / f"{name}.png")
+
+
+def _leave(picture: bytes, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(picture)
 
 
 _OVERFLOW = """

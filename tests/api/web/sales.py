@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from itertools import count
+from typing import Any
 
 from models.analytics.rollups import Dimension
 from services.analytics.rollups.rollups import Entry, Fact, RollupService
@@ -9,9 +10,9 @@ from services.analytics.rollups.rollups import Entry, Fact, RollupService
 _numbers = count(1)
 
 
-async def sell(
+def sale(
     at: datetime, total: int, *, units: int = 1, product: str = "", source: str = "shop", discount: int = 0, category: str = ""
-) -> None:
+) -> Fact:
     """One paid order in USD cents, without tax and shipping."""
     money = {"orders": 1, "units": units, "gross": total + discount, "discount": discount, "total": total}
     entries = [Entry(Dimension.TOTAL, "", "USD", money), Entry(Dimension.SOURCE, source, "USD", money)]
@@ -19,7 +20,12 @@ async def sell(
         entries.append(Entry(Dimension.PRODUCT, product, "USD", money))
     if category:
         entries.append(Entry(Dimension.CATEGORY, category, "USD", money))
-    await RollupService.apply([Fact(f"sale:{next(_numbers)}", at, entries)])
+    return Fact(f"sale:{next(_numbers)}", at, entries)
+
+
+async def sell(at: datetime, total: int, **over: Any) -> None:
+    """Count one such order."""
+    await RollupService.apply([sale(at, total, **over)])
 
 
 async def give_back(at: datetime, amount: int) -> None:

@@ -5,28 +5,27 @@ error on the console and no other host; by day and by night, on a telephone and 
 """
 
 import json
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from api.web.admin.register import VIEWS as ADMIN_VIEWS
 from api.web.dashboard.views import VIEWS
-from models.analytics.dashboards import DashboardWidget, SavedDashboard
+from models.analytics.dashboards import DashboardWidget
 from models.base import now as present
 from models.database import Database
-from models.users import Role
+from models.users import Role, User
 from services.settings import Settings
 from tests.accessibility import axe, lost_stops, press, type_in, violations
 from tests.api.web.admin.world import World
 from tests.api.web.sales import sell
 from tests.api.web.signing import SESSION
-from tests.api.web.test_in_browser import DRAWN, LIVE, browser, fill_the_shop, keep, origin
+from tests.api.web.test_in_browser import DRAWN, LIVE, fill_the_shop
 from tests.browser import Browser, Tab
 from tests.factories.dashboards import create_dashboard
 from tests.factories.users import PASSWORD, create_login_user, create_user, open_session
 
 pytestmark = pytest.mark.browser
-
-__all__ = ["browser", "origin"]  # the fixtures of the dashboard's pages serve here as well
 
 READY = "document.readyState === 'complete' && !document.querySelector('[aria-busy]')"
 OPEN = "document.querySelectorAll('details').forEach((one) => { one.open = true; })"
@@ -41,11 +40,28 @@ STATES = [
 ]
 
 
-def pages_of(world: World, saved: SavedDashboard, blank: SavedDashboard) -> list[str]:
-    """All of the dashboard, busy and quiet, and of the admin, for somebody who may see everything."""
-    figures = [view.path + query for view in VIEWS for query in ("", EMPTY)]
+async def figures(user: User) -> list[str]:
+    """All of the dashboard, busy and quiet."""
+    await fill_the_shop()
+    return [view.path + query for view in VIEWS for query in ("", EMPTY)]
+
+
+async def own_dashboards(user: User) -> list[str]:
+    await fill_the_shop()
+    saved = await create_dashboard(owner=user, widgets=[*DashboardWidget])
+    blank = await create_dashboard(owner=user, widgets=[], name="Blank", place=1)
     own = [f"/dashboard/saved{path}" for path in ("", f"/{saved.id}", f"/{blank.id}", f"/{blank.id}?range=90d")]
-    return [*figures, *own, *STATES, "/admin", *(path for view in ADMIN_VIEWS for path in world.pages(view))]
+    return [*own, *STATES]
+
+
+async def half_the_admin(user: User) -> list[str]:
+    world = await World.made("A remark of somebody")
+    return ["/admin", *(path for view in ADMIN_VIEWS[::2] for path in world.pages(view))]
+
+
+async def other_half(user: User) -> list[str]:
+    world = await World.made("A remark of somebody")
+    return [path for view in ADMIN_VIEWS[1::2] for path in world.pages(view)]
 
 
 async def faults(tab: Tab, path: str, script: str) -> list[str]:
@@ -66,14 +82,8 @@ async def faults(tab: Tab, path: str, script: str) -> list[str]:
     return found
 
 
-async def test_every_page_is_for_everybody(browser: Browser, origin: str, settings: Settings, database: Database) -> None:
-    user = await create_user(role=Role.ADMIN)
-    opened = await open_session(user, settings=settings)
-    saved = await create_dashboard(owner=user, widgets=[*DashboardWidget])
-    blank = await create_dashboard(owner=user, widgets=[], name="Blank", place=1)
-    await fill_the_shop()
-    world, script = await World.made("A remark of somebody"), axe()
-    wrong: list[str] = []
+async def test_every_page_outside_is_for_everybody(browser: Browser, origin: str, database: Database) -> None:
+    script, wrong = axe(), list[str]()
     async with browser.tab(origin) as tab:
         tab.expected_statuses = {400, 401, 403, 404, 422}
         for path in OUTSIDE:
@@ -83,8 +93,23 @@ async def test_every_page_is_for_everybody(browser: Browser, origin: str, settin
         await tab.fill("#password", "nothing")
         await tab.press("button[type=submit]")
         wrong += await violations(tab, script)
+
+        assert wrong == []
+        assert tab.problems == []
+
+
+@pytest.mark.parametrize("made", [figures, own_dashboards, half_the_admin, other_half], ids=lambda made: made.__name__)
+async def test_every_page_is_for_everybody(
+    browser: Browser, origin: str, settings: Settings, database: Database, made: Callable[[User], Awaitable[list[str]]]
+) -> None:
+    """For somebody who may see everything, and all of it."""
+    user = await create_user(role=Role.ADMIN)
+    opened, script, wrong = await open_session(user, settings=settings), axe(), list[str]()
+    paths = await made(user)
+    async with browser.tab(origin) as tab:
+        tab.expected_statuses = {400, 401, 403, 404, 422}
         await tab.send("Network.setCookie", name=SESSION, value=opened.token, url=origin)
-        for path in pages_of(world, saved, blank):
+        for path in paths:
             wrong += await faults(tab, path, script)
 
         assert wrong == []
@@ -154,7 +179,7 @@ async def test_view_is_saved_and_put_in_order_by_keyboard(
         for width in (360, 1440):
             await tab.look(width=width)
             assert await tab.overflow() == []
-            keep(await tab.picture(), f"saved-arranged-{width}")
+            await tab.keep(f"saved-arranged-{width}")
         await tab.open("/dashboard/saved")
-        keep(await tab.picture(), "saved-list")
+        await tab.keep("saved-list")
         assert tab.problems == []

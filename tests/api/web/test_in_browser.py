@@ -3,25 +3,19 @@
 `make test-pages` runs these. With AGORA_SCREENSHOTS=<folder> every page is left there as a picture.
 """
 
-import asyncio
-import os
-import socket
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import httpx2
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
 from api.web.dashboard.views import VIEWS
 from models.base import now as present
 from models.database import Database
 from models.users import Role
 from services.analytics.reports.sales import SalesReportService
+from services.analytics.rollups.rollups import RollupService
 from services.settings import Settings
-from tests.api.web.sales import give_back, sell
+from tests.api.web.sales import give_back, sale, sell
 from tests.api.web.signing import SESSION, send_form
 from tests.api.web.world import fill_the_world
 from tests.browser import Browser, Tab
@@ -38,34 +32,21 @@ DRAWN = "document.querySelector('.drawing .main-svg') && !document.querySelector
 LIVE = "document.querySelector('.pulse')?.dataset.state === 'live'"
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with Browser() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def origin(app: FastAPI) -> AsyncIterator[str]:
-    """The application on a port of this machine."""
-    listening = socket.create_server(("127.0.0.1", 0))  # from here on the browser may connect, and waits if need be
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    await serving
-
-
 async def fill_the_shop() -> None:
     """Five weeks in which every day sold something, with products of long and short names, and something for every page."""
     names = ["Linen shirt", "A very long name of a product that nobody would ever read to its end in a table", "Tea"]
     categories = [str((await create_category(name=name)).id) for name in ("Clothes", "Drinks", "Books and magazines")]
     products = [str((await create_product(name=name)).id) for name in names]
     today = present().replace(hour=0, minute=30)
+    sold = []
     for day in range(60):
         for number in range(1 + day % 3):
             price, which = 1_999 + 7_351 * ((day * 7 + number * 3) % 11), (day + number) % 3
             at, source = today - timedelta(days=day), ["shop", "api"][number % 2]
-            await sell(at, price, product=products[which], category=categories[which], source=source, discount=500 * number)
+            sold.append(
+                sale(at, price, product=products[which], category=categories[which], source=source, discount=500 * number)
+            )
+    await RollupService.apply(sold)
     await give_back(today - timedelta(days=3), 9_350)
     await fill_the_world(today)
 
@@ -76,13 +57,6 @@ async def sign_in(tab: Tab, settings: Settings, role: Role = Role.MANAGER) -> No
     await tab.fill("#login", user.username)
     await tab.fill("#password", PASSWORD)
     await tab.press("button[type=submit]")
-
-
-def keep(picture: bytes, name: str) -> None:
-    folder = os.environ.get("AGORA_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / f"{name}.png").write_bytes(picture)
 
 
 async def test_every_width_by_day_and_by_night(browser: Browser, origin: str, settings: Settings, database: Database) -> None:
@@ -99,7 +73,7 @@ async def test_every_width_by_day_and_by_night(browser: Browser, origin: str, se
                     await tab.look(width=width, dark=dark)
                     await tab.until(REDRAWN)
                     assert await tab.overflow() == []
-                    keep(await tab.picture(), f"{view.name}-{width}-{'dark' if dark else 'light'}")
+                    await tab.keep(f"{view.name}-{width}-{'dark' if dark else 'light'}")
         assert tab.problems == []
 
 
@@ -114,17 +88,17 @@ async def test_other_ranges_and_paper(browser: Browser, origin: str, settings: S
         }.items():
             await tab.open(f"/dashboard?{query}")
             await tab.until(DRAWN)
-            keep(await tab.picture(), f"overview-{name}")
+            await tab.keep(f"overview-{name}")
         await tab.look(width=360)
         for view in VIEWS:
             await tab.open(f"{view.path}?range=custom&from=2020-01-01&to=2020-03-01&currency=JPY")
             assert await tab.overflow() == []
-            keep(await tab.picture(), f"{view.name}-empty-360")
+            await tab.keep(f"{view.name}-empty-360")
         await tab.look(width=1000, media="print")
         for view in VIEWS:
             await tab.open(view.path)
             await tab.until(DRAWN)
-            keep(await tab.picture(), f"{view.name}-print")
+            await tab.keep(f"{view.name}-print")
         assert tab.problems == []
 
 
@@ -192,7 +166,7 @@ async def test_says_so_when_the_session_is_over(
         await tab.evaluate(f"fetch('/dashboard/logout', {{method: 'POST', body: {fields}}}).then(() => true)")
 
         await tab.until("document.querySelector('#parted').textContent.includes('You are signed out')")
-        keep(await tab.picture(), "overview-signed-out")
+        await tab.keep("overview-signed-out")
         assert tab.problems == []
 
 
@@ -211,7 +185,7 @@ async def test_says_so_when_the_figures_cannot_be_reached(
         with monkeypatch.context() as patched:
             patched.setattr(SalesReportService, "get_sales_report", away)
             await tab.until("document.querySelector('.pulse').dataset.state === 'stale'")
-            keep(await tab.picture(), "overview-stale")
+            await tab.keep("overview-stale")
         await tab.until(LIVE)
 
         assert tab.problems == []
@@ -227,7 +201,7 @@ async def test_without_scripts_the_tables_stand_for_themselves(
         await tab.send("Network.setCookie", name=SESSION, value=client.cookies[SESSION], url=origin)
         await tab.send("Emulation.setScriptExecutionDisabled", value=True)
         await tab.open("/dashboard?range=custom&from=2026-11-02&to=2026-11-08")
-        keep(await tab.picture(), "overview-without-scripts")
+        await tab.keep("overview-without-scripts")
         await tab.send("Emulation.setScriptExecutionDisabled", value=False)
 
         assert await tab.evaluate("document.querySelectorAll('.chart table tbody tr').length") == 14
@@ -239,13 +213,13 @@ async def test_form_and_refusals(browser: Browser, origin: str, settings: Settin
         tab.expected_statuses = {401, 403}
         await tab.open("/dashboard")
         assert await tab.overflow() == []
-        keep(await tab.picture(), "login-360")
+        await tab.keep("login-360")
         await tab.fill("#login", "nobody")
         await tab.fill("#password", "nothing")
         await tab.press("button[type=submit]")
-        keep(await tab.picture(), "login-refused-360")
+        await tab.keep("login-refused-360")
         assert await tab.evaluate("document.querySelector('[role=alert]').textContent")
         await sign_in(tab, settings, Role.USER)
-        keep(await tab.picture(), "refused-360")
+        await tab.keep("refused-360")
         assert "may not see reports" in await tab.evaluate("document.body.textContent")
         assert tab.problems == []

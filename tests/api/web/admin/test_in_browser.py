@@ -3,9 +3,6 @@
 `make test-pages` runs this. With AGORA_SCREENSHOTS=<folder> every page is left there as a picture.
 """
 
-import os
-from pathlib import Path
-
 import pytest
 
 from api.web.admin.register import VIEWS
@@ -13,12 +10,10 @@ from models.blog.comments import Comment, CommentStatus
 from tests.api.web.admin.conftest import Clerk
 from tests.api.web.admin.world import World
 from tests.api.web.signing import SESSION
-from tests.api.web.test_in_browser import WIDTHS, browser, origin
+from tests.api.web.test_in_browser import WIDTHS
 from tests.browser import Browser, Tab
 
 pytestmark = pytest.mark.browser
-
-__all__ = ["browser", "origin"]  # the fixtures of the dashboard's pages serve here as well
 
 LONG = "A remark of somebody who has much to say: " + "https://example.com/" + "x" * 60
 
@@ -29,13 +24,6 @@ async def sit_down(tab: Tab, clerk: Clerk, address: str) -> None:
     await tab.send("Network.setCookie", name=name, value=value, url=address)
 
 
-def keep(picture: bytes, name: str) -> None:
-    folder = os.environ.get("AGORA_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / f"admin-{name}.png").write_bytes(picture)
-
-
 async def test_every_page_at_every_width_by_day_and_by_night(browser: Browser, origin: str, admin: Clerk) -> None:
     world = await World.made(LONG)
     paths = {"front": "/admin"}
@@ -44,14 +32,15 @@ async def test_every_page_at_every_width_by_day_and_by_night(browser: Browser, o
             paths[f"{view.name}-{number}"] = path
     async with browser.tab(origin) as tab:
         await sit_down(tab, admin, origin)
-        for width in WIDTHS:
-            for dark in (False, True):
-                await tab.look(width=width, dark=dark)
-                for name, path in paths.items():
-                    await tab.open(path)
-                    await tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        for name, path in paths.items():
+            await tab.open(path)
+            await tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+            for width in WIDTHS:
+                for dark in (False, True):
+                    await tab.look(width=width, dark=dark)
+                    await tab.until(f"document.documentElement.clientWidth === {width}")
                     assert await tab.overflow() == [], (path, width)
-                    keep(await tab.picture(), f"{name}-{width}-{'dark' if dark else 'light'}")
+                    await tab.keep(f"admin-{name}-{width}-{'dark' if dark else 'light'}")
         assert tab.problems == []
 
 
