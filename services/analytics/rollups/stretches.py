@@ -193,13 +193,15 @@ class Stretches:
                     sums[stretches[number]][name] += amount
 
     def _move_hours(self, sums: Sequence[Sums], row: Row) -> None:
-        moves = self._moves[row["month"], row["hour"]]
+        moves, count = self._moves[row["month"], row["hour"]], len(sums)
         for name, amounts in row["days"].items():
             for number, amount in amounts.items():
                 if number in moves:
                     longer, shorter = moves[number]
-                    _add_to(sums, longer, {name: -amount})
-                    _add_to(sums, shorter, {name: amount})
+                    if 0 <= longer < count:
+                        sums[longer][name] -= amount
+                    if 0 <= shorter < count:
+                        sums[shorter][name] += amount
 
     def _add_quarters(self, sums: Sequence[Sums], row: Row) -> None:
         """What lies on the longer side of a bound is the day without the shorter one."""
