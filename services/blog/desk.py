@@ -1,9 +1,20 @@
 """Everybody's posts, as editors look through them; what they do with one is in `lifecycle`, as for its author."""
 
+from collections.abc import Iterable
+
+from beanie import PydanticObjectId
+
 from models.blog.posts import Post, PostStatus, PostSummary
 from services.blog.reading import SUMMARY_FIELDS, to_summaries
 from services.pagination import CursorCodec, CursorPage, find_stretch
 from services.users.permissions import Permission, Viewer
+
+
+async def post_titles(post_ids: Iterable[PydanticObjectId]) -> dict[PydanticObjectId, str]:
+    """Of posts of whatever status; those there are not are absent. One command, none for no post."""
+    wanted = sorted(set(post_ids))
+    rows = await Post.find_rows({"_id": {"$in": wanted}}, {"title": 1}) if wanted else []
+    return {row["_id"]: row["title"] for row in rows}
 
 
 class PostDeskService:

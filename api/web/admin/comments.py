@@ -1,20 +1,18 @@
 """The moderation queue of comments."""
 
+from beanie import PydanticObjectId
+
 from api.web.admin.desk import ADMIN, Desk, Form
-from api.web.admin.layout import Action, Badge, Page, Row, Table, Text, Value
+from api.web.admin.layout import Action, Page, Row, Table, Text, Value
+from api.web.admin.subjects import post_link
 from api.web.admin.views import Group, Move, Queue, View
 from models.blog.comments import CommentModeration, CommentStatus, ModerationAction
+from services.blog.desk import post_titles
 from services.blog.moderation import ModerationService
-from services.users.permissions import Permission
+from services.users.permissions import Permission, Viewer
 from services.waiting import Waiting
 
 _PATH = f"{ADMIN}/comments"
-_TONES = {
-    CommentStatus.APPROVED: "good",
-    CommentStatus.PENDING: "wait",
-    CommentStatus.REJECTED: "bad",
-    CommentStatus.SPAM: "bad",
-}
 _LABELS = {ModerationAction.APPROVE: "Approve", ModerationAction.REJECT: "Reject", ModerationAction.SPAM: "Spam"}
 _OUTCOMES = {
     ModerationAction.APPROVE: CommentStatus.APPROVED,
@@ -26,23 +24,25 @@ _OUTCOMES = {
 async def _queue(desk: Desk) -> Page:
     status = desk.choice("status", CommentStatus) or CommentStatus.PENDING
     found = await ModerationService.list_queue(viewer=desk.viewer, cursors=desk.cursors, status=status, cursor=desk.cursor)
-    columns = ["Written", "By", "Comment", "State"]
+    titles = await post_titles(one.post_id for one in found.items)
+    columns = ["Written", "By", "On", "Comment"]
+    rows = [_row(one, titles, desk.viewer) for one in found.items]
     return Page(
         title="Comments",
         tabs=desk.tabs("status", CommentStatus, status, has_all=False),
-        tables=[Table("Oldest first", columns, [_row(one) for one in found.items], "No comment waits here.")],
+        tables=[Table("Oldest first", columns, rows, "No comment waits here.")],
         paging=desk.further(found.next_cursor, status=status),
     )
 
 
-def _row(comment: CommentModeration) -> Row:
+def _row(comment: CommentModeration, titles: dict[PydanticObjectId, str], viewer: Viewer) -> Row:
     name = comment.author.full_name if comment.author else comment.author_name
     sender = [name, comment.author_email, comment.address, "guest" if comment.author is None else None]
     cells: list[Value] = [
         comment.created_at,
         Text("\n".join(part for part in sender if part)),
+        post_link(comment.post_id, titles.get(comment.post_id, "gone"), viewer),
         Text(comment.content),
-        Badge(comment.status, _TONES.get(comment.status, "plain")),
     ]
     actions = [
         Action(

@@ -2,7 +2,7 @@
 
 from api.schemas.payments import ReviewDecision
 from api.web.admin.desk import ADMIN, Desk, Form, filled
-from api.web.admin.layout import Action, Badge, Field, Page, Row, Table, Text, Value
+from api.web.admin.layout import Action, Field, Page, Row, Table, Text, Value
 from api.web.admin.subjects import payment_link, subject_link
 from api.web.admin.views import Group, Move, Queue, View
 from models.fraud import FraudReviewRead, FraudReviewState
@@ -11,14 +11,13 @@ from services.users.permissions import Permission
 from services.waiting import Waiting
 
 _PATH = f"{ADMIN}/fraud"
-_TONES = {FraudReviewState.OPEN: "wait", FraudReviewState.APPROVED: "good", FraudReviewState.REJECTED: "bad"}
 _NOTE = Field("note", "Note", hint="Why; for the books")
 
 
 async def _queue(desk: Desk) -> Page:
     state = desk.choice("state", FraudReviewState) or FraudReviewState.OPEN
     found = await FraudReviewService.list_reviews(viewer=desk.viewer, cursors=desk.cursors, state=state, cursor=desk.cursor)
-    columns = ["Held since", "Amount", "Method", "For", "Payment", "Rule", "State", "Note"]
+    columns = ["Held since", "Amount", "Method", "For", "Payment", "Rule", "Note"]
     return Page(
         title="Fraud reviews",
         tabs=desk.tabs("state", FraudReviewState, state, has_all=False),
@@ -35,7 +34,6 @@ def _row(review: FraudReviewRead) -> Row:
         subject_link(review.subject),
         payment_link(review.payment_id),
         Text(review.rule),
-        Badge(review.state, _TONES[review.state]),
         Text(review.note) if review.note else None,
     ]
     about = f"the payment of {review.amount}"

@@ -31,6 +31,13 @@ class Badge:
 
 
 @dataclass(frozen=True)
+class Figures:
+    """What is made of figures: a span of prices."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Text:
     """What people or machines wrote, with its line breaks."""
 
@@ -44,7 +51,7 @@ class Html:
     html: str
 
 
-Value = Link | Badge | Text | Html | Money | datetime | PydanticObjectId | Enum | str | int | bool | None
+Value = Link | Badge | Figures | Text | Html | Money | datetime | PydanticObjectId | Enum | str | int | bool | None
 
 CHECKED = "on"  # what browsers send of a box that is checked; of others they send nothing
 
@@ -188,6 +195,8 @@ def shown(value: Value) -> Markup:
         return Markup('<div class="text">{}</div>').format(value.text)
     if isinstance(value, Html):
         return Markup('<div class="text html">') + Markup(value.html) + Markup("</div>")
+    if isinstance(value, Figures):
+        return Markup('<span class="figure">{}</span>').format(value.text)
     if isinstance(value, Money):
         return Markup('<span class="figure">{}</span>').format(formats.money(value))
     if isinstance(value, datetime):
@@ -205,7 +214,7 @@ def shown(value: Value) -> Markup:
 
 
 def _is_figure(value: Value) -> bool:
-    return isinstance(value, Money | int) and not isinstance(value, bool)
+    return isinstance(value, Figures | Money | int) and not isinstance(value, bool)
 
 
 def words(name: str) -> str:

@@ -180,7 +180,10 @@ def _pieces(line: OrderLine, left: int) -> Field:
 
 
 def _timeline(history: list[StatusChange]) -> Table:
-    rows = [Row([step.changed_at, step.old_status, step.new_status, _mover(step), Text(step.reason)]) for step in history]
+    rows = [
+        Row([step.changed_at, step.old_status, step.new_status, _mover(step), Text(step.reason) if step.reason else None])
+        for step in history
+    ]
     return Table("Timeline", ["When", "From", "To", "By", "Reason"], rows)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from api.schemas.catalog import ProductCreate, ProductUpdate
 from api.web.admin.desk import ADMIN, Desk, Form, PageNotFoundError, filled
-from api.web.admin.layout import Action, Badge, Field, Link, Page, Row, Table, Text, Value, check
+from api.web.admin.layout import Action, Badge, Field, Figures, Link, Page, Row, Table, Text, Value, check
 from api.web.admin.stock import product_levels
 from api.web.admin.subjects import user_link
 from api.web.admin.views import Act, Group, Move, View
@@ -58,7 +58,7 @@ def _row(product: ProductListed) -> Row:
             skus,
             product.category.name if product.category else None,
             _state(product.status),
-            money(product.price) if one_price else f"{money(product.price)} to {money(product.price_max)}",
+            product.price if one_price else Figures(f"{money(product.price)} – {money(product.price_max)}"),
             product.is_available,
             product.sales_count,
             product.updated_at,
@@ -89,7 +89,7 @@ async def _detail(desk: Desk) -> Page:
         ("Featured", product.is_featured),
         ("Digital", product.is_digital),
         ("Sold", product.sales_count),
-        ("Stars", f"{product.rating_average} of {product.reviews_count:,}" if product.reviews_count else None),
+        ("Stars", f"{product.rating_average}, {product.reviews_count:,} given" if product.reviews_count else None),
         ("Views", product.views_count),
         ("Changed", product.updated_at),
         ("In short", Text(product.short_description) if product.short_description else None),

@@ -1,9 +1,11 @@
 """The moderation queue of what customers say about products."""
 
+from dataclasses import replace
+
 from beanie import PydanticObjectId
 
 from api.web.admin.desk import ADMIN, Desk, Form
-from api.web.admin.layout import Action, Badge, Html, Page, Row, Table, Text, Value
+from api.web.admin.layout import Action, Html, Page, Row, Table, Text, Value
 from api.web.admin.subjects import product_link
 from api.web.admin.views import Group, Move, Queue, View
 from models.ecommerce.reviews import ReviewRead, ReviewStatus
@@ -13,18 +15,21 @@ from services.users.permissions import Permission, Viewer
 from services.waiting import Waiting
 
 _PATH = f"{ADMIN}/reviews"
-_TONES = {ReviewStatus.APPROVED: "good", ReviewStatus.PENDING: "wait", ReviewStatus.REJECTED: "bad"}
 
 
 async def _queue(desk: Desk) -> Page:
     status = desk.choice("status", ReviewStatus) or ReviewStatus.PENDING
     found = await ReviewService.list_queue(viewer=desk.viewer, cursors=desk.cursors, status=status, cursor=desk.cursor)
     names = await product_names(one.product_id for one in found.items)
-    columns = ["Written", "By", "Product", "Stars", "Title", "Review", "Pictures", "State"]
+    columns = ["Written", "By", "Product", "Stars", "Title", "Review", "Pictures"]
+    rows = [_row(one, names, desk.viewer) for one in found.items]
+    if not any(one.image_urls for one in found.items):
+        columns.pop()
+        rows = [replace(row, cells=row.cells[:-1]) for row in rows]
     return Page(
         title="Reviews",
         tabs=desk.tabs("status", ReviewStatus, status, has_all=False),
-        tables=[Table("Oldest first", columns, [_row(one, names, desk.viewer) for one in found.items], "No review waits here.")],
+        tables=[Table("Oldest first", columns, rows, "No review waits here.")],
         paging=desk.further(found.next_cursor, status=status),
     )
 
@@ -39,7 +44,6 @@ def _row(review: ReviewRead, names: dict[PydanticObjectId, str], viewer: Viewer)
         Text(review.title),
         Html(review.content_html),
         Text("\n".join(review.image_urls)) if review.image_urls else None,
-        Badge(review.status, _TONES[review.status]),
     ]
     # What was read is what is judged: an edit meanwhile is refused.
     read, about = {"revision": str(review.revision)}, f"the review by {name}"

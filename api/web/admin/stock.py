@@ -137,7 +137,8 @@ async def _detail(desk: Desk) -> Page:
 
 def _movement(one: MovementRead) -> Row:
     cause = subject_link(one.reference)
-    return Row([one.created_at, one.kind, one.quantity, one.on_hand_after, cause, Text(one.reason), user_link(one.actor_id)])
+    reason = Text(one.reason) if one.reason else None
+    return Row([one.created_at, one.kind, one.quantity, one.on_hand_after, cause, reason, user_link(one.actor_id)])
 
 
 def _actions(level: LevelRead) -> list[Action]:

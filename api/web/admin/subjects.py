@@ -32,3 +32,8 @@ def user_link(user_id: PydanticObjectId | None, text: str | None = None) -> Valu
 def product_link(product_id: PydanticObjectId, name: str, viewer: Viewer) -> Value:
     """Who lists something of a product need not be who keeps products: to them it is its name alone."""
     return Link(f"{ADMIN}/products/{product_id}", name) if viewer.can(Permission.MANAGE_CATALOG) else name
+
+
+def post_link(post_id: PydanticObjectId, title: str, viewer: Viewer) -> Value:
+    """As `product_link`."""
+    return Link(f"{ADMIN}/posts/{post_id}", title) if viewer.can(Permission.EDIT_ANY_POST) else title

@@ -59,7 +59,7 @@ async def _deliveries(desk: Desk) -> Page:
     found = await WebhookDeliveryService.list_deliveries(
         endpoint.id, viewer=desk.viewer, cursors=desk.cursors, state=state, cursor=desk.cursor
     )
-    columns = ["Message", "Event", "State", "Attempts", "Made", "Delivered", "Next attempt", "Last failure"]
+    columns = ["Message", "Event", "State", "Attempts", "Made", "Delivered, or sent next", "Last failure"]
     facts: list[tuple[str, Value]] = [
         ("Endpoint", endpoint.url),
         ("What for", Text(endpoint.description) if endpoint.description else None),
@@ -103,8 +103,7 @@ def _message(endpoint: WebhookEndpointRead, delivery: WebhookDeliverySummary) ->
         Badge(delivery.state, _TONES[delivery.state]),
         delivery.attempts_count,
         delivery.created_at,
-        delivery.delivered_at,
-        delivery.due_at,
+        delivery.due_at or delivery.delivered_at,
         Text(delivery.last_error) if delivery.last_error else None,
     ]
     return Row(cells, _replays(endpoint, delivery))

@@ -23,7 +23,7 @@ from tests.factories.payments import RecordingListener, create_payment
 # Commands of each page, the session's own read left out: it is kept for a second.
 BUDGETS = {
     "/admin": 11,  # one for each thing that waits, and one more where webhooks were given up
-    "/admin/comments": 2,  # the queue, its authors' names
+    "/admin/comments": 3,  # the queue, its authors' names, its posts'
     "/admin/bans": 2,
     "/admin/reviews": 3,  # the queue, its authors' names, its products'
     "/admin/posts": 2,  # the posts, their authors' names
