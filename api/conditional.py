@@ -6,8 +6,9 @@ that a like does not cost an editor their work.
 """
 
 import hashlib
-from typing import Any, Protocol
+from typing import Any
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -40,19 +41,10 @@ def tagged(request: Request, body: bytes, *, tag: str, status: int = 200) -> Res
     return Response(body, status, {"ETag": tag, "Cache-Control": "no-cache"}, "application/json")
 
 
-class Revisioned(Protocol):
-    """What can be changed by whoever names the revision they read."""
-
-    @property
-    def revision(self) -> int: ...
-
-    def model_dump_json(self) -> str: ...
-
-
-def answer(request: Request, thing: Revisioned, *, status: int = 200) -> Response:
-    """The thing as it is shown, tagged by its revision and by everything in it; or 304, as `tagged`."""
+def answer(request: Request, thing: BaseModel, *, status: int = 200) -> Response:
+    """The thing as it is shown, tagged by its revision, if it has one, and by everything in it; or 304, as `tagged`."""
     body = thing.model_dump_json().encode()
-    return tagged(request, body, tag=etag(thing.revision, digest_of(body)), status=status)
+    return tagged(request, body, tag=etag(getattr(thing, "revision", 0), digest_of(body)), status=status)
 
 
 def digest_of(body: bytes) -> str:

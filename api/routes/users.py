@@ -79,12 +79,13 @@ async def list_logins(
     return await LoginService.list_logins(viewer=viewer, cursors=cursors, cursor=cursor, limit=limit)
 
 
-@profiles.get("/{username}", responses=refuses(UserNotFoundError))
+@profiles.get("/{username}", response_model=UserProfile, responses={**refuses(UserNotFoundError), **NOT_MODIFIED})
 async def get_profile(
+    request: Request,
     username: Annotated[str, Path(max_length=50, description="A person's username", examples=["janedoe"])],
-) -> UserProfile:
+) -> Response:
     """A person as everyone may see them."""
-    return await UserService.get_profile(username)
+    return answer(request, await UserService.get_profile(username))
 
 
 @administration.get("", responses=refuses(PermissionDeniedError))

@@ -127,13 +127,15 @@ async def replay_failed_webhook_deliveries(
 
 
 @router.get(
-    "/{endpoint_id}/deliveries/{delivery_id}", responses=refuses(WebhookEndpointNotFoundError, WebhookDeliveryNotFoundError)
+    "/{endpoint_id}/deliveries/{delivery_id}",
+    response_model=WebhookDeliveryRead,
+    responses={**refuses(WebhookEndpointNotFoundError, WebhookDeliveryNotFoundError), **NOT_MODIFIED},
 )
 async def get_webhook_delivery(
-    endpoint_id: ObjectIdPath, delivery_id: ObjectIdPath, viewer: WebhookKeeper
-) -> WebhookDeliveryRead:
+    request: Request, endpoint_id: ObjectIdPath, delivery_id: ObjectIdPath, viewer: WebhookKeeper
+) -> Response:
     """One message, its text, and what came of each attempt."""
-    return await WebhookDeliveryService.get_delivery(endpoint_id, delivery_id=delivery_id, viewer=viewer)
+    return answer(request, await WebhookDeliveryService.get_delivery(endpoint_id, delivery_id=delivery_id, viewer=viewer))
 
 
 @router.post(

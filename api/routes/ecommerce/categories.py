@@ -6,7 +6,7 @@ from beanie import PydanticObjectId
 from fastapi import Path, Request
 from starlette.responses import Response
 
-from api.conditional import answer
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import Allowed, RequiredIfMatch
 from api.routing import make_router, refuses
 from api.schemas.catalog import ProductCategoryCreate, ProductCategoryUpdate
@@ -52,10 +52,10 @@ async def list_all_product_categories(viewer: CatalogKeeper) -> list[ProductCate
     return await ProductCategoryService.list_categories(viewer=viewer)
 
 
-@router.get("/{key}", responses=refuses(ProductCategoryNotFoundError))
-async def get_product_category(slug: CategorySlugKey) -> ProductCategoryPage:
+@router.get("/{key}", response_model=ProductCategoryPage, responses={**refuses(ProductCategoryNotFoundError), **NOT_MODIFIED})
+async def get_product_category(request: Request, slug: CategorySlugKey) -> Response:
     """An open category with its breadcrumb and children."""
-    return await ProductCategoryService.get_category(slug)
+    return answer(request, await ProductCategoryService.get_category(slug))
 
 
 @router.patch(

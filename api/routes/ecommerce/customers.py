@@ -51,7 +51,11 @@ async def list_customers(
     return await CustomerService.list_customers(page, viewer=viewer, is_active=is_active, search=search)
 
 
-@router.get("/{customer_id}", responses=refuses(PermissionDeniedError, CustomerNotFoundError))
-async def get_customer(customer_id: ObjectIdPath, viewer: Staff) -> CustomerDetails:
+@router.get(
+    "/{customer_id}",
+    response_model=CustomerDetails,
+    responses={**refuses(PermissionDeniedError, CustomerNotFoundError), **NOT_MODIFIED},
+)
+async def get_customer(request: Request, customer_id: ObjectIdPath, viewer: Staff) -> Response:
     """A customer with their sums, and the account behind them or, of an imported one, where they come from."""
-    return await CustomerService.get_customer(customer_id, viewer=viewer)
+    return answer(request, await CustomerService.get_customer(customer_id, viewer=viewer))

@@ -134,10 +134,10 @@ async def get_order_history(order_id: ObjectIdPath, access: OrderAccessOf) -> li
     return await OrderService.get_history(order_id, access=access)
 
 
-@router.get("/{order_id}/tracking", responses=_FOUND)
-async def get_order_tracking(order_id: ObjectIdPath, access: OrderAccessOf) -> OrderTracking:
+@router.get("/{order_id}/tracking", response_model=OrderTracking, responses={**_FOUND, **NOT_MODIFIED})
+async def get_order_tracking(request: Request, order_id: ObjectIdPath, access: OrderAccessOf) -> Response:
     """Where the order is: its parcels, and how much of it has left."""
-    return await OrderService.get_tracking(order_id, access=access)
+    return answer(request, await OrderService.get_tracking(order_id, access=access))
 
 
 @router.get("/{order_id}/explain", responses=_FOUND)

@@ -79,10 +79,10 @@ async def explain_stock_level(level_id: ObjectIdPath, viewer: StockKeeper) -> Le
     return await HistoryService.explain_level(level_id, viewer=viewer)
 
 
-@router.get("/variants/{variant_id}", responses=refuses(LevelNotFoundError))
-async def get_variant_stock(variant_id: ObjectIdPath, viewer: StockKeeper) -> VariantStock:
+@router.get("/variants/{variant_id}", response_model=VariantStock, responses={**refuses(LevelNotFoundError), **NOT_MODIFIED})
+async def get_variant_stock(request: Request, variant_id: ObjectIdPath, viewer: StockKeeper) -> Response:
     """A variant at all locations, on its way between them and on order."""
-    return await LevelService.get_variant_stock(variant_id, viewer=viewer)
+    return answer(request, await LevelService.get_variant_stock(variant_id, viewer=viewer))
 
 
 @router.get("/reorder-suggestions", responses=refuses(InvalidCursorError))

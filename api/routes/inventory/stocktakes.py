@@ -2,8 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request
+from starlette.responses import Response
 
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import ObjectIdPath, Paging
 from api.routes.inventory.keepers import StockKeeper
 from api.routing import make_router, refuses
@@ -40,10 +42,10 @@ async def open_stocktake(body: StocktakeCreate, viewer: StockKeeper) -> Stocktak
     return await StocktakeService.open_stocktake(body, viewer=viewer)
 
 
-@router.get("/{stocktake_id}", responses=refuses(StocktakeNotFoundError))
-async def get_stocktake(stocktake_id: ObjectIdPath, viewer: StockKeeper) -> StocktakeRead:
+@router.get("/{stocktake_id}", response_model=StocktakeRead, responses={**refuses(StocktakeNotFoundError), **NOT_MODIFIED})
+async def get_stocktake(request: Request, stocktake_id: ObjectIdPath, viewer: StockKeeper) -> Response:
     """How far a stocktake is; what was counted is a list of its own."""
-    return await StocktakeService.get_stocktake(stocktake_id, viewer=viewer)
+    return answer(request, await StocktakeService.get_stocktake(stocktake_id, viewer=viewer))
 
 
 @router.get("/{stocktake_id}/counts", responses=refuses(StocktakeNotFoundError))

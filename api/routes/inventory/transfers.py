@@ -2,8 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request
+from starlette.responses import Response
 
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import ObjectIdPath, Paging
 from api.routes.inventory.keepers import StockKeeper
 from api.routing import make_router, refuses
@@ -43,10 +45,10 @@ async def create_transfer(body: TransferCreate, viewer: StockKeeper) -> Transfer
     return await TransferService.create_transfer(body, viewer=viewer, catalog=StockItemService)
 
 
-@router.get("/{transfer_id}", responses=refuses(TransferNotFoundError))
-async def get_transfer(transfer_id: ObjectIdPath, viewer: StockKeeper) -> TransferRead:
+@router.get("/{transfer_id}", response_model=TransferRead, responses={**refuses(TransferNotFoundError), **NOT_MODIFIED})
+async def get_transfer(request: Request, transfer_id: ObjectIdPath, viewer: StockKeeper) -> Response:
     """A transfer with what left and what arrived of each line."""
-    return await TransferService.get_transfer(transfer_id, viewer=viewer)
+    return answer(request, await TransferService.get_transfer(transfer_id, viewer=viewer))
 
 
 @router.post(

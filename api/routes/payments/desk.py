@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Path, Query, Request, Response
 
+from api.conditional import NOT_MODIFIED, answer
 from api.dependencies import (
     Allowed,
     Config,
@@ -68,10 +69,10 @@ async def reconcile_payments(
     return await ReconciliationService.compare(gateway, viewer=viewer, since=since, until=until, gateways=gateways)
 
 
-@router.get("/{payment_id}", responses=refuses(PaymentNotFoundError))
-async def get_payment(payment_id: ObjectIdPath, viewer: Cashier) -> PaymentDetail:
+@router.get("/{payment_id}", response_model=PaymentDetail, responses={**refuses(PaymentNotFoundError), **NOT_MODIFIED})
+async def get_payment(request: Request, payment_id: ObjectIdPath, viewer: Cashier) -> Response:
     """One payment with every exchange about it and its refunds."""
-    return await PaymentDeskService.get_payment(payment_id, viewer=viewer)
+    return answer(request, await PaymentDeskService.get_payment(payment_id, viewer=viewer))
 
 
 @router.post(
