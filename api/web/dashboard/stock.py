@@ -1,6 +1,6 @@
 """The page about the stock: what it is worth, how fast it moves, what runs out and what does not sell."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -89,16 +89,15 @@ async def _low_list(reports: Reports) -> Table:
     rows = [
         (
             _name(one),
-            one.location,
             formats.count(one.available),
             formats.count(one.low_stock_threshold),
             formats.MISSING if one.reorder_point is None else formats.count(one.reorder_point),
         )
         for one in report.items
     ]
-    columns = ("Product", "Location", "Available", "Low at", "Reorder at")
-    rest, skus = _rest(report.levels_count, len(rows)), _skus(report.items)
-    return Table("low", "Running low, now", columns, rows, "Nothing is low.", rest, words=2, small=skus)
+    columns = ("Product", "Available", "Low at", "Reorder at")
+    places = [", ".join(part for part in (_sku(one), one.location) if part) for one in report.items]
+    return Table("low", "Running low, now", columns, rows, "Nothing is low.", _rest(report.levels_count, len(rows)), small=places)
 
 
 async def _dead_list(reports: Reports) -> Table:
@@ -106,7 +105,7 @@ async def _dead_list(reports: Reports) -> Table:
     rows = [(_name(one), formats.count(one.on_hand), formats.money(one.value)) for one in report.items]
     title = f"Not sold in {DEAD_DAYS} days"
     columns = ("Product", "On hand", "Worth")
-    rest, skus = _rest(report.variants_count, len(rows)), _skus(report.items)
+    rest, skus = _rest(report.variants_count, len(rows)), [_sku(one) for one in report.items]
     return Table("dead", title, columns, rows, "Everything sold.", rest, small=skus)
 
 
@@ -117,8 +116,8 @@ def _name(one: StockedVariant) -> str:
     return f"{one.name}, {one.variant_title}" if one.variant_title else one.name
 
 
-def _skus(items: Iterable[StockedVariant]) -> list[str]:
-    return [one.sku if one.name is not None else "No longer in the shop" for one in items]
+def _sku(one: StockedVariant) -> str:
+    return one.sku if one.name is not None else "No longer in the shop"
 
 
 def _rest(count: int, shown: int) -> str:

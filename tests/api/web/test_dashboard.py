@@ -28,7 +28,7 @@ from tests.factories.catalog import create_category, create_product
 
 PART = "/dashboard/parts/overview"
 WEEK = "?range=custom&from=2026-11-02&to=2026-11-08"
-BUDGET = 15  # one for the session; the others for four reports, two of which compare, in days that the zone cuts
+BUDGET = 16  # one for the session; the others for four reports, two of which compare, in days that the zone cuts
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
 
 

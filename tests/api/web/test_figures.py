@@ -62,8 +62,8 @@ async def test_pages_show_what_happened(client: httpx2.AsyncClient, settings: Se
     assert tile(stock, "low-stock") == "Running low 2 Now; nothing is left of 1"
     assert rows(stock, "chart-cover") == [["Desk &lt;lamp&gt;, Red", "4", "4", "6"]]
     assert rows(stock, "table-low") == [
-        ["GONE No longer in the shop", "House", "0", "5", "–"],
-        ["Desk &lt;lamp&gt;, Red SELLS", "House", "4", "5", "–"],
+        ["GONE No longer in the shop, House", "0", "5", "–"],
+        ["Desk &lt;lamp&gt;, Red SELLS, House", "4", "5", "–"],
     ]
 
     assert tile(content, "views") == "Views of posts 12 ▲ 50.0% more than 8 Each visitor once per half hour"

@@ -94,10 +94,11 @@ async def test_other_ranges_and_paper(browser: Browser, origin: str, settings: S
             await tab.open(f"{view.path}?range=custom&from=2020-01-01&to=2020-03-01&currency=JPY")
             assert await tab.overflow() == []
             await tab.keep(f"{view.name}-empty-360")
-        await tab.look(width=1000, media="print")
+        await tab.look(width=720, media="print")
         for view in VIEWS:
             await tab.open(view.path)
             await tab.until(DRAWN)
+            assert await tab.overflow() == []
             await tab.keep(f"{view.name}-print")
         assert tab.problems == []
 
