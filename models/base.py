@@ -16,6 +16,9 @@ from models.database import Collection, DuplicateKeyError, LateWrite, Session
 Update = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 Sort = Sequence[tuple[str, int]]
 
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before anything. The lower end of ranges of times that may be missing: without one the embedded server walks all that are."""
+
 _IDS = 20_000  # that are looked up at once: a few megabytes
 
 

@@ -1,12 +1,13 @@
 """What keepers of the system see of the event consumers, and the second chance of events they gave up on."""
 
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import structlog
 from beanie import PydanticObjectId
 
+from models.base import LONG_AGO
 from models.base import now as present
 from models.database import DatabaseUnavailableError, PyMongoError, Session, heed_cancellation, is_unavailable, run_transaction
 from models.events import Checkpoint, ConsumerRead, DeadLetter, DeadLetterRead, Event
@@ -19,7 +20,6 @@ from services.users.permissions import Permission, Viewer
 log = structlog.get_logger(__name__)
 
 _BATCH = 100
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class DeadLetterNotFoundError(NotFoundError):
@@ -123,7 +123,7 @@ class DeadLetterService:
         """
         by_name = {consumer.name: consumer for consumer in consumers}
         rows = await DeadLetter.find_rows(
-            {"replay_at": {"$gt": _LONG_AGO}},
+            {"replay_at": {"$gt": LONG_AGO}},
             sort=[("replay_at", 1), ("sequence", 1)],
             limit=_BATCH,
         )

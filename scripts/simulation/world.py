@@ -283,7 +283,8 @@ class World:
             await self.run_jobs()
             await self._flush()
             if self._moment.hour == 3:
-                await RecommendationService.rebuild()
+                if self._moment.weekday() == 0:  # it reads the orders of each product anew, and costs the more, the later it is
+                    await RecommendationService.rebuild()
                 await TrafficService.roll_up_all()
                 await self._forget_expired()
                 await TrafficService.forget_marks(settings=self.settings)

@@ -7,8 +7,8 @@ from typing import Any
 import structlog
 from beanie import PydanticObjectId
 
+from models.base import LONG_AGO, to_milliseconds
 from models.base import now as present
-from models.base import to_milliseconds
 from models.blog.comments import Comment
 from models.blog.posts import Post, PostEdit, PostRevision, PostSlug, PostStatus, PostViews
 from models.database import Session, after_commit, run_transaction, start_again
@@ -122,7 +122,7 @@ class PublishingService:
         now = to_milliseconds(now or present())
         moved = 0
         for status, field in ((PostStatus.SCHEDULED, "scheduled_at"), (PostStatus.PUBLISHED, "unpublish_at")):
-            due = {"status": status, field: {"$lte": now}}
+            due = {"status": status, field: {"$gt": LONG_AGO, "$lte": now}}
             for row in await Post.find_rows(due, {"_id": 1}, sort=[(field, 1)], limit=BATCH):
                 moved += await _move_due(row["_id"], status, field, now)
         if moved:

@@ -6,8 +6,8 @@ from typing import Any
 
 from beanie import PydanticObjectId
 
+from models.base import LONG_AGO, to_milliseconds
 from models.base import now as present
-from models.base import to_milliseconds
 from models.database import Session, run_transaction
 from models.ecommerce.cart_reads import AbandonmentReport
 from models.ecommerce.carts import Cart, CartAbandonment
@@ -48,7 +48,7 @@ class AbandonmentService:
         marked = 0
         while True:
             # One millisecond beyond: the embedded server loses the boundary of a range.
-            query = {"idle_since": {"$lt": idle_until + timedelta(milliseconds=1)}}
+            query = {"idle_since": {"$gt": LONG_AGO, "$lt": idle_until + timedelta(milliseconds=1)}}
             rows = await Cart.find_rows(query, sort=[("idle_since", 1)], limit=BATCH)
             carts = [Cart.from_row(row) for row in rows]
             for cart in carts:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from beanie import PydanticObjectId
 
+from models.base import LONG_AGO
 from models.base import now as present
 from models.database import Session, start_again
 from models.money import Money
@@ -226,7 +227,7 @@ class PaymentService:
         due_at = now or present()
         due: list[Payment] = []
         for state in (PaymentState.PROCESSING, PaymentState.AUTHORISED):
-            query = {"state": state, "check_at": {"$lt": due_at}}
+            query = {"state": state, "check_at": {"$gt": LONG_AGO, "$lt": due_at}}
             rows = await Payment.find_rows(query, sort=[("check_at", 1)], limit=limit)
             due += [Payment.from_row(row) for row in rows]
 

@@ -8,8 +8,8 @@ from typing import Any
 import structlog
 from beanie import PydanticObjectId
 
+from models.base import LONG_AGO, to_milliseconds
 from models.base import now as present
-from models.base import to_milliseconds
 from models.database import Session, heed_cancellation, run_transaction
 from models.ecommerce.orders import PAY_LATER, Order, OrderStatus
 from models.payments import PaymentState
@@ -62,7 +62,7 @@ class OrderJobService:
         """
         now = to_milliseconds(now or present())
         # One step beyond: the embedded server loses the boundary of a range behind an equality.
-        due = {"status": OrderStatus.PENDING.value, "expires_at": {"$lt": now + timedelta(milliseconds=1)}}
+        due = {"status": OrderStatus.PENDING.value, "expires_at": {"$gt": LONG_AGO, "$lt": now + timedelta(milliseconds=1)}}
         rows = await Order.find_rows(due, sort=[("expires_at", 1)], limit=BATCH)
         expired = 0
         for order in map(Order.from_row, rows):

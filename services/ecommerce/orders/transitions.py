@@ -145,10 +145,12 @@ async def change_order(
     update = {**(more or {}), "$set": changes, "$inc": increments}
     overtaken = start_again("the order was changed meanwhile")
     if more or not all(_is_plain(name, value) for name, value in fields.items()):
-        changed = await Order.change(as_read, update, session=session)
-        if changed is None:
+        if not await Order.change_row(as_read, update, session=session):
             raise overtaken
-        return changed
+        # Read afterwards: the image of the change would cost the embedded server a walk over all orders.
+        row = await Order.find_row({"_id": order.id}, session=session)
+        assert row is not None
+        return Order.from_row(row)
     # Nobody else can write it in between: what it then is need not be read.
     await Order.change_later(as_read, update, session=session, unmet=overtaken)
     image: Order = order.model_copy(update={**changes, "revision": order.revision + 1})
