@@ -88,7 +88,7 @@ TAGS = {
 _ALWAYS = {
     422: "`malformed_input`: the request is not well formed; `errors` says where",
     429: "`rate_limited`: too many requests; `Retry-After` says when to come back",
-    503: "`database_unavailable` or `too_much_at_once`: try again in a moment; `Retry-After` says when",
+    503: "`database_unavailable`, `too_much_at_once` or `shutting_down`: try again in a moment; `Retry-After` says when",
 }
 _WITH_BODY = {
     400: "`malformed_body`: the body is not JSON",

@@ -34,6 +34,7 @@ _OTHERS = {
     "internal_error": (500, "Something went wrong on our side; the log has it under `request_id`."),
     "database_unavailable": (503, "The database cannot be reached right now."),
     "too_much_at_once": (503, "Too many changed one thing at once."),
+    "shutting_down": (503, "This process is ending; another one, or the next, answers."),
 }
 
 

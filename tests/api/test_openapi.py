@@ -1,6 +1,7 @@
 """The OpenAPI document: the committed snapshot, and what every operation must say of itself."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -29,6 +30,17 @@ def test_snapshot_is_current() -> None:
 
 def test_register_of_codes_is_current() -> None:
     assert REGISTER.read_text("utf-8") == current_register(), "run make openapi"
+
+
+def test_register_has_what_no_service_refuses() -> None:
+    told = {
+        code
+        for path in (SNAPSHOT.parents[1] / "api").rglob("*.py")
+        for code in re.findall(r'problem\(scope, \d+, "(\w+)"', path.read_text("utf-8"))
+    }
+
+    assert {"internal_error", "shutting_down"} < told
+    assert {code for code in told if f"| `{code}` |" not in REGISTER.read_text("utf-8")} == set()
 
 
 def test_operation_ids_are_unique() -> None:
