@@ -205,7 +205,7 @@ class WebhookDeliveryService:
     async def replay_failed(
         endpoint_id: PydanticObjectId, *, since: datetime, viewer: Viewer, now: datetime | None = None
     ) -> int:
-        """Send again whatever was made since that moment and was given up; returns how many messages.
+        """Send again whatever was made since that moment and was given up; returns how many messages. Noted in the audit log.
 
         Raises PermissionDeniedError, WebhookEndpointNotFoundError, WebhookEndpointOffError.
         """
@@ -216,7 +216,17 @@ class WebhookDeliveryService:
         # boundary.
         after = ObjectId.from_datetime(min(max(since, _FIRST), now + timedelta(days=1)) - timedelta(seconds=1))
         query = {"endpoint_id": endpoint_id, "state": DeliveryState.FAILED, "_id": {"$gt": after}}
-        return await WebhookDelivery.change_many(query, _replayed(now))
+        replayed = await WebhookDelivery.change_many(query, _replayed(now))
+
+        async def note(session: Session) -> None:
+            subject, details = f"webhook_endpoint:{endpoint_id}", {"deliveries_count": replayed}
+            await AuditService.record(
+                session, "webhook_delivery.replayed", subject=subject, actor_id=viewer.user_id, details=details
+            )
+
+        if replayed:
+            await run_transaction(note)
+        return replayed
 
     @staticmethod
     async def list_due(endpoint_id: PydanticObjectId, *, limit: int, now: datetime | None = None) -> list[PydanticObjectId]:

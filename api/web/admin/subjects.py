@@ -4,17 +4,26 @@ from beanie import PydanticObjectId
 from bson import ObjectId
 
 from api.web.admin.desk import ADMIN
-from api.web.admin.layout import Link, Value
+from api.web.admin.layout import Link, Value, words
 from services.users.permissions import Permission, Viewer
 
-_PAGES = {"order": "orders", "payment": "payments", "user": "users", "return": "returns"}
+_PAGES = {
+    "fraud_rule": "rules",
+    "order": "orders",
+    "payment": "payments",
+    "post": "posts",
+    "product": "products",
+    "return": "returns",
+    "user": "users",
+    "webhook_endpoint": "webhooks",
+}
 
 
 def subject_link(subject: str) -> Value:
     """A link where there is a page of it, else the subject as it is."""
     kind, _, key = subject.partition(":")
     if kind in _PAGES and ObjectId.is_valid(key):
-        return Link(f"{ADMIN}/{_PAGES[kind]}/{key}", f"{kind} {key[-6:]}")
+        return Link(f"{ADMIN}/{_PAGES[kind]}/{key}", f"{words(kind)} {key[-6:]}")
     return subject
 
 

@@ -86,6 +86,9 @@ class TestWebhooks:
         assert [answer.status_code for answer in answers] == [303, 303]
         assert await state_of(waiting) == (DeliveryState.PENDING, 0)
         assert await WebhookDelivery.count_rows({"event_type": "webhook.ping"}) == 1
+        acts = ["webhook.updated", "webhook.updated", "webhook_delivery.replayed"]
+        assert sorted(await noted(f"webhook_endpoint:{endpoint.id}")) == [(act, admin.user.id) for act in acts]
+        assert f'<a href="{log}">webhook endpoint {str(endpoint.id)[-6:]}</a>' in await admin.page("/admin/audit")
 
     async def test_another_endpoints_message_is_404(self, admin: Clerk) -> None:
         endpoint, other = await create_endpoint(), await create_endpoint()
