@@ -1,8 +1,10 @@
 """A client on the real application, and people to sign in as."""
 
 import asyncio
+import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import httpx2
@@ -19,6 +21,16 @@ from tests.races import patiently
 
 Headers = dict[str, str]
 SignIn = Callable[..., Awaitable[Headers]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def missing_module_is_known_to_be_missing() -> Iterator[None]:
+    """The client asks for sniffio at each request, and Python would look along its whole path every time."""
+    absent: Any = None
+    with pytest.MonkeyPatch.context() as patched:
+        if find_spec("sniffio") is None:
+            patched.setitem(sys.modules, "sniffio", absent)
+        yield
 
 
 @pytest.fixture
