@@ -90,4 +90,5 @@ def zone_of(name: str) -> ZoneInfo:
 
 @cache
 def _zone_names() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones())
+    # What the machine's own clock is set to is a file among the zones, and no zone: two machines would answer differently.
+    return frozenset(zoneinfo.available_timezones() - {"localtime"})

@@ -117,6 +117,7 @@ class TestRefusals:
             ({"end": "9999-12-31"}, "invalid_period"),
             ({"timezone": "Mars/Olympus"}, "unknown_time_zone"),
             ({"timezone": "../../etc/passwd"}, "unknown_time_zone"),
+            ({"timezone": "localtime"}, "unknown_time_zone"),
             ({"timezone": "x" * 65}, "malformed_input"),
             ({"start": "1700000000"}, "malformed_input"),
             ({"start": "2026-11-01T00:00:00Z"}, "malformed_input"),
