@@ -12,12 +12,14 @@ from models.base import now as present
 from models.database import Session
 from models.ecommerce.coupons import Coupon, CouponProblem, CouponReason, Promotion
 from models.ecommerce.pricing import Quote
+from models.ecommerce.shipping import ShippingZone
+from models.ecommerce.taxes import TaxZone
 from models.events import Event, EventType
 from services.ecommerce.couponreasons import error_of, problem_of
 from services.ecommerce.coupons import find_coupons, normal_code
 from services.ecommerce.discounts import Discount, why_not
 from services.ecommerce.pieces import Piece, is_shipped
-from services.ecommerce.promotions import PromotionService, forget_promotions
+from services.ecommerce.promotions import PromotionService, forget_promotions, held_promotions
 from services.ecommerce.redemptions import RedemptionService
 from services.ecommerce.shipping import (
     NO_SHIPPING,
@@ -81,10 +83,13 @@ class PricingService:
         with `strict`, as for a purchase, they raise a CouponNotUsableError (for the first such code) and
         ShippingMethodNotOfferedError. Raises CurrencyMismatchError for lines in another currency.
 
-        Commands: one for the promotions within a session and none otherwise, one for the codes, one for the customer's uses of
-        them. The tables of taxes and shipping are kept, and cost one each when they are not.
+        Commands: one for the codes, one for the customer's uses of them. Promotions and the tables of taxes and shipping are
+        kept, and cost one each when they are not. Within a session, as a checkout has one, one more makes sure that what is kept
+        is what is stored: nothing old makes a price that is paid.
         """
         now = now or present()
+        if session is not None:
+            await _forget_old_rules(session)
         carriages: list[Carriage] = []
         carriage = NO_SHIPPING
         if is_shipped(request.pieces):
@@ -92,7 +97,7 @@ class PricingService:
                 request.pieces, currency=request.currency, country=request.country, state=request.state, settings=settings
             )
             carriage = _chosen(carriages, request.shipping_method, strict=strict)
-        promotions = await PromotionService.list_applicable(now=now, session=session)
+        promotions = await PromotionService.list_applicable(now=now)
         usable, problems = await _usable_coupons(request, now=now, session=session)
         stacked = cheapest(
             request.pieces,
@@ -180,6 +185,19 @@ def _problem_with(coupon: Coupon, request: PricingRequest, now: datetime) -> Cou
         return problem_of(coupon.code, reason)
     refusal = why_not(coupon.rule, request.pieces, currency=request.currency, is_first_order=request.is_first_order)
     return None if refusal is None else problem_of(coupon.code, *refusal)
+
+
+async def _forget_old_rules(session: Session) -> None:
+    """Have promotions, taxes and shipping read again unless exactly those that are kept are stored, unchanged."""
+    active = {"$match": {"is_active": True}}
+    mark = {"$project": {"revision": 1}}
+    others = [{"$unionWith": {"coll": zone.collection().name, "pipeline": [active, mark]}} for zone in (TaxZone, ShippingZone)]
+    stored = await Promotion.aggregate_rows([active, mark, *others], session=session)
+    held = (*held_promotions(), *TAX_ZONES.held, *SHIPPING_ZONES.held)
+    if {(rule.id, rule.revision) for rule in held} != {(row["_id"], row["revision"]) for row in stored}:
+        forget_promotions()
+        TAX_ZONES.forget()
+        SHIPPING_ZONES.forget()
 
 
 async def _forget_changed(event: Event) -> None:

@@ -136,14 +136,17 @@ class PromotionService:
         await PromotionService.update_promotion(promotion_id, PromotionChanges(is_active=False), viewer=viewer, revision=None)
 
     @staticmethod
-    async def list_applicable(*, now: datetime, session: Session | None = None) -> Sequence[Promotion]:
+    async def list_applicable(*, now: datetime) -> Sequence[Promotion]:
         """What is in use at this moment, in the order in which it applies.
 
-        Within a session, as a checkout has one, they are read there, in one command; otherwise they are up to 30 s old where
-        neither this process nor an event told of a change.
+        Up to 30 s old where neither this process nor an event told of a change.
         """
-        found = await _load(session) if session is not None else await _active.get_or_load("all", _load)
-        return [promotion for promotion in found if promotion.is_valid(now)]
+        return [promotion for promotion in await _active.get_or_load("all", _load) if promotion.is_valid(now)]
+
+
+def held_promotions() -> Sequence[Promotion]:
+    """The active ones as they were last read; empty where none are held."""
+    return _active.peek("all") or ()
 
 
 def forget_promotions(promotion_id: PydanticObjectId | None = None) -> None:
@@ -154,9 +157,8 @@ def forget_promotions(promotion_id: PydanticObjectId | None = None) -> None:
 Promotion.watchers.append(forget_promotions)
 
 
-async def _load(session: Session | None = None) -> list[Promotion]:
-    sort = [("priority", -1), ("_id", 1)]
-    rows = await Promotion.find_rows({"is_active": True}, sort=sort, limit=MAX_ACTIVE, session=session)
+async def _load() -> list[Promotion]:
+    rows = await Promotion.find_rows({"is_active": True}, sort=[("priority", -1), ("_id", 1)], limit=MAX_ACTIVE)
     return [Promotion.from_row(row) for row in rows]
 
 

@@ -117,6 +117,11 @@ class ZoneTable(Generic[Stored]):
         """Have the table read again."""
         self._held.invalidate()
 
+    @property
+    def held(self) -> Sequence[Stored]:
+        """The active zones as they were last read; empty where none are held."""
+        return self._held.peek("all") or ()
+
     async def active(self) -> list[Stored]:
         """All active zones, oldest first; up to 30 s old where neither this process nor an event told of a change."""
 

@@ -27,7 +27,7 @@ class TestBudget:
         assert done.order.payment_status is PaymentStatus.COMPLETED
         assert sent.sent == [
             *("find carts", "find users", "find customers", "findAndModify sequences"),
-            *("aggregate products", "find addresses", "find promotions"),
+            *("aggregate products", "find addresses", "aggregate promotions"),
             "find payments",  # what the fraud rules count of the customer; over HTTP as much again of the network address
             *("find stock_levels", "bulkWrite 1", "commitTransaction 1"),
             # The gateway has answered.
@@ -50,7 +50,7 @@ class TestBudget:
         assert (done.order.status, done.order.payment_status) == (OrderStatus.PENDING, PaymentStatus.PENDING)
         assert sent.sent == [
             *("find carts", "find users", "find customers", "findAndModify sequences"),
-            *("aggregate products", "find promotions", "find payments"),
+            *("aggregate products", "aggregate promotions", "find payments"),
             *("find stock_levels", "bulkWrite 1", "commitTransaction 1"),
         ]
         assert await differences(till.gateway) == []
