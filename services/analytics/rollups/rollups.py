@@ -88,7 +88,7 @@ class RollupService:
     async def top(dimension: Dimension, *, currency: str = "", period: Period, metric: str, limit: int) -> list[tuple[str, Sums]]:
         """The `limit` keys with the highest sums of a metric above 0, with all their sums; equal ones in the order of their keys.
 
-        Three commands, four where the period cuts days of UTC. The database reads a row for each key and month, of which it tells
+        Three commands, five where the period cuts days of UTC. The database reads a row for each key and month, of which it tells
         the one metric, and all of the `limit` best.
         """
         generation = await _generation_of(currency)

@@ -103,20 +103,17 @@ class Stretches:
     async def read_best(self, place: Place, metric: str, limit: int) -> list[tuple[str, Sums]]:
         """The keys with the highest sums of a metric above 0, with all their sums; of the only stretch there is.
 
-        The database looks at the one metric of every key, and tells the others of the best. A command more than `read` takes.
+        The database looks at the one metric of every key, and tells the others of the best: twice the commands of `read`.
         """
         amounts: defaultdict[str, int] = defaultdict(int)
         if self._days:
             for row in await MonthRollup.aggregate_rows(self._ranking_pipeline(place, metric, limit)):
                 amounts[row["_id"]] = int(row["amount"])
-        edges: defaultdict[str, list[Sums]] = defaultdict(lambda: self.nothing(place.dimension))
-        for row in await self._cut_rows(place, None):
-            self._add_quarters(edges[row["key"]], row)
-        for key, (sums,) in edges.items():
-            amounts[key] += sums[metric]
+        if self._cuts:
+            for row in await Rollup.aggregate_rows(self._edges_pipeline(place, metric)):
+                amounts[row["_id"]] += int(row["amount"])
         best = [key for _, key in sorted((-amount, key) for key, amount in amounts.items() if amount > 0)[:limit]]
-        found = {key: edges[key] for key in best}
-        await self._add_months(found, place, best)
+        found = await self.read(place, best) if best else {}
         return [(key, found[key][0]) for key in best]
 
     async def _add_months(self, found: MutableMapping[str, list[Sums]], place: Place, keys: Sequence[str] | None) -> None:
@@ -137,6 +134,21 @@ class Stretches:
         group = {"_id": "$key", "amount": {"$sum": self._amount(metric, 0)}}
         best: list[dict[str, Any]] = [] if self._cuts else [{"$sort": {"amount": -1, "_id": 1}}, {"$limit": limit}]
         return [{"$match": self._months_query(place, None)}, {"$group": group}, *best]
+
+    def _edges_pipeline(self, place: Place, metric: str) -> list[dict[str, Any]]:
+        """Rows as of `_ranking_pipeline`, in any order, of the days that the only stretch cuts."""
+        amount: Any = 0
+        for day, (first, marks) in self._cuts.items():
+            begin = marks[0] if first < 0 else 0
+            end = marks[-1] if first == 0 or len(marks) > 1 else QUARTERS
+            paths = [f"$quarters.{quarter}.{metric}" for quarter in range(QUARTERS)]
+            inside, outside = paths[begin:end], paths[:begin] + paths[end:]
+            part = sum_of(inside)
+            if len(outside) < len(inside):
+                part = {"$subtract": [sum_of([f"$totals.{metric}"]), sum_of(outside)]}
+            amount = {"$cond": [{"$eq": ["$day", day]}, part, amount]}
+        query = {**place.query, "day": {"$in": sorted(self._cuts)}}
+        return [{"$match": query}, {"$group": {"_id": "$key", "amount": {"$sum": amount}}}]
 
     def _sums_pipeline(self, dimension: Dimension, query: dict[str, Any]) -> list[dict[str, Any]]:
         """Rows `{"_id": <key>, "total_0": 300, "total_1": 500}`, by metric and number of the stretch."""

@@ -294,12 +294,12 @@ class TestListTopProducts:
     async def test_nothing_sold_is_no_rows(self, database: Database) -> None:
         assert (await SALES.list_top_products(scope_of("2026-11-01", "2026-12-01"), viewer=SYSTEM)).rows == []
 
-    async def test_costs_six_commands_whatever_was_sold(self, database: Database, commands: CommandLog) -> None:
+    async def test_costs_seven_commands_whatever_was_sold(self, database: Database, commands: CommandLog) -> None:
         await small_history()
 
         with commands.counting() as sent:
             await SALES.list_top_products(scope_of("2026-11-01", "2026-12-01", "Europe/Berlin"), viewer=SYSTEM)
-        assert len(sent) == 6, sent.sent  # generation, months, edges, months of the best, names, categories
+        assert len(sent) == 7, sent.sent  # generation, months, edges, both of the best, names, categories
 
 
 class TestListTopCategories:

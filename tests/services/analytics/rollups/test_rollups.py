@@ -276,7 +276,7 @@ class TestTop:
         assert list(best.filter) == ["generation", "dimension", "currency", "month"]
         assert [list(read.filter) for read in edges] == [["generation", "dimension", "currency", "day"]] * cut
         assert len(rows.filter["_id"]["$in"]) == 5 * months
-        assert len(sent) == 3 + cut
+        assert len(sent) == 3 + 2 * cut
 
 
 # The days about FIRST, a few of them by their quarters, and months on both sides of them.
