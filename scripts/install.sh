@@ -35,7 +35,7 @@ $pip install -c "constraints/$lane.txt" -e ".[$lane]"
 
 # The embedded database is optional: MONGODB_URI can point anywhere else. The pinned package comes first, then the newest.
 [ -n "${MONGODB_URI:-}" ] && exit 0
-if $pip install -c "constraints/$lane.txt" '.[embedded]' 2>/dev/null; then
+if $pip install -c "constraints/$lane.txt" -e '.[embedded]' 2>/dev/null; then
     exit 0
 fi
 if $pip install --pre --upgrade SecantusDB 2>/dev/null; then

@@ -86,7 +86,7 @@ class TestInstall:
         assert (ended.returncode, ended.stderr) == (0, "")
         packages, server = machine.installed.splitlines()
         assert packages.endswith(f"install -c constraints/{lane}.txt -e .[{lane}]")
-        assert server.endswith(f"install -c constraints/{lane}.txt .[embedded]")
+        assert server.endswith(f"install -c constraints/{lane}.txt -e .[embedded]")
 
     def test_newest_server_takes_the_place_of_the_pinned_one_and_is_named(self, machine: Machine) -> None:
         ended = machine.install(no_pinned=1)
