@@ -1,7 +1,6 @@
 """`make run` as real processes: start, neighbours, outages, ends."""
 
 import contextlib
-import gc
 import os
 import resource
 import signal
@@ -20,7 +19,7 @@ import pymongo
 import pytest
 from pymongo.errors import PyMongoError
 
-from scripts import serve
+from scripts import USUAL_THRESHOLD, serve
 from scripts.database.embedded import EmbeddedServer, running_server
 from scripts.ports import free_port
 from tests.races import patiently, rounds
@@ -53,8 +52,8 @@ class TestStart:
         told = "import gc, scripts; print(gc.get_threshold(), scripts.USUAL_THRESHOLD)"
         usual = run_program(tmp_path, "-c", told).stdout
         started = run_program(tmp_path, "-c", f"import sys; sys.argv[0] = '-m'; {told}").stdout
-        assert usual.strip() == f"{gc.get_threshold()} {gc.get_threshold()}"
-        assert started.strip() == f"(50000, 20, 100) {gc.get_threshold()}"
+        assert usual.strip() == f"{USUAL_THRESHOLD} {USUAL_THRESHOLD}"
+        assert started.strip() == f"(50000, 20, 100) {USUAL_THRESHOLD}"
 
     def test_worker_inside_reports(self, agora: Agora) -> None:
         assert wait_until(lambda: agora.client.get("/readyz").json()["worker"], patiently(5))
