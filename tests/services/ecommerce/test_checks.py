@@ -435,8 +435,9 @@ class TestDrift:
                     assert await ReconcileService.repair(row) == row.is_derived, name
                 if all(found[4] is MENDED for found in plant.found):
                     assert await drift() == [], name
-            async for row in ReconcileService.drift():  # what was mended by a wrong row is mended by the right one
-                await ReconcileService.repair(row)
+            if any(found[4] is MENDED for found in plant.found):
+                async for row in ReconcileService.drift():  # what was mended by a wrong row is mended by the right one
+                    await ReconcileService.repair(row)
         assert await drift() == []
 
     async def test_orders_beyond_one_batch_are_compared(self, story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
