@@ -178,7 +178,7 @@ class TestWho:
 
         page = await client.get(f"{SAVED}/{mine.id}")
 
-        assert (page.status_code, page.headers["location"]) == (303, f"{LOGIN}?next=%2Fdashboard%2Fsaved%2F{mine.id}")
+        assert (page.status_code, page.headers["location"]) == (303, f"{LOGIN}?next=/dashboard/saved/{mine.id}")
         assert (await client.get(f"/dashboard/parts/saved/{mine.id}")).status_code == 401
         assert (await client.post(f"{SAVED}/{mine.id}", data={"do": "delete"})).status_code == 303
         assert await stored(mine.id) == mine

@@ -85,14 +85,16 @@ class TestWhoMay:
             assert front.status_code == (200 if mine else 403)
             texts = [front.text]
             for view in VIEWS:
-                answers = [await clerk.get(path) for path in world.pages(view)]
+                # A view asks for one permission, in one place: where it is refused, one page stands for the others.
+                is_walked = role is Role.USER or (view.name in mine and role is not Role.SUPER_ADMIN)
+                paths = world.pages(view) if is_walked else world.pages(view)[:1]
+                answers = [await clerk.get(path) for path in paths]
                 expected = [200 if view.name in mine else 403] * len(answers)
                 if (role, view.name) == (Role.VENDOR, "products"):
                     expected[1] = 404  # somebody else's
                 assert [answer.status_code for answer in answers] == expected, (role, view.name)
                 texts += [answer.text for answer in answers]
                 if view.name not in mine:
-                    # All moves of a view ask for one permission, in one place: one of them stands for the others.
                     moves = world.moves(view) if role is Role.USER else world.moves(view)[:1]
                     assert {(await clerk.send(path)).status_code for path in moves} <= {403}, (role, view.name)
             assert set(re.findall(r'href="/admin/([a-z]+)', front.text)) == mine
