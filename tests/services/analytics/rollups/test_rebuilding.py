@@ -29,6 +29,7 @@ from models.ecommerce.coupons import Coupon
 from models.ecommerce.orders import Order, OrderStatus
 from models.ecommerce.returns import Disposition, ReturnLine, ReturnReason, ReturnRequest, ReturnStatus
 from models.events import Checkpoint, Event, EventType
+from models.fraud import FraudReview, FraudReviewState
 from models.payments import Payment, PaymentState, Refund, RefundState
 from services.analytics.periods import Granularity, Period
 from services.analytics.rollups import rebuilding
@@ -279,6 +280,37 @@ class TestFacts:
                 ],
             ),
         ]
+
+    @pytest.mark.parametrize(
+        ("state", "is_held", "told"),
+        [
+            (PaymentState.CREATED, False, []),
+            (PaymentState.PROCESSING, False, []),
+            (PaymentState.AUTHORISED, False, ["attempt"]),
+            (PaymentState.IN_REVIEW, True, ["attempt", "review"]),
+            (PaymentState.PROCESSING, True, ["attempt", "review"]),  # let go on, and its gateway is silent
+            (PaymentState.CAPTURED, True, ["attempt", "capture", "review", "decision"]),
+        ],
+    )
+    async def test_a_payment_is_told_of_once_it_has_an_answer(
+        self, database: Database, state: PaymentState, is_held: bool, told: list[str]
+    ) -> None:
+        order = make_sale([make_sold_line(await create_product())], paid_at=None)
+        payment = make_payment(subject=f"order:{order.id}", state=state, settled_at=PAID)
+        decided = FraudReviewState.OPEN if state is PaymentState.IN_REVIEW else FraudReviewState.APPROVED
+        review = FraudReview(
+            payment_id=payment.id,
+            subject=payment.subject,
+            rule="large",
+            amount=payment.amount,
+            method="card",
+            state=decided,
+            decided_at=PAID,
+        )
+
+        found = facts_of_order(order.row(), payments=[payment.row()], reviews=[review.row()] if is_held else [])
+
+        assert [fact.key.partition(":")[0] for fact in found] == told
 
     async def test_money_that_was_no_sale_goes_back_by_its_payment_alone(self, database: Database) -> None:
         order = make_sale([make_sold_line(await create_product())], paid_at=PAID)

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from models.analytics.ledger import LedgerMark, StockDay, VariantMonth, VariantSold
+from models.analytics.ledger import BEGINNING, LedgerMark, StockDay, VariantMonth, VariantSold
 from models.base import AgoraDocument
 from models.database import Database, run_transaction
 from models.inventory.stock import MovementKind, StockMovement
 from services.analytics.stock import ledger
 from services.analytics.stock.checks import ledger_drift
-from services.analytics.stock.ledger import SETTLED, LedgerService
+from services.analytics.stock.ledger import SETTLED, LedgerService, seen_mark
 from services.reconcile import ReconcileService
 from tests.services.analytics.reports.test_inventory import NOVEMBER, Shelf
 
@@ -76,6 +76,21 @@ async def test_planted_drift_is_found_and_made_anew(database: Database) -> None:
     assert not any([await ReconcileService.repair(drift) for drift in found])
     await LedgerService.rebuild(now=now)
     assert (await summed(), [drift async for drift in ledger_drift()]) == (whole, [])
+
+
+async def test_sums_of_an_older_version_are_not_read_and_made_anew(database: Database) -> None:
+    now = max(one.created_at for one in await moved(9)) + SETTLED + timedelta(seconds=1)
+    await LedgerService.follow_all(now=now)
+    whole = await summed()
+    await LedgerMark.collection().update_many({}, {"$unset": {"version": 1}})
+    mark = await run_transaction(seen_mark)
+
+    assert mark.until == BEGINNING
+    assert await LedgerService.follow_all(now=now) == 9
+    assert await LedgerService.follow_all(now=now) == 0
+    assert [drift async for drift in ledger_drift()] == []
+    await LedgerService.rebuild(now=now)
+    assert await summed() == whole
 
 
 async def test_what_may_still_be_overtaken_is_left_to_the_next_look(database: Database) -> None:
