@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, Any
 
 import structlog
 import typer
@@ -19,6 +20,7 @@ from pymongo.errors import OperationFailure
 from rich.console import Console
 
 from models.base import AgoraDocument
+from models.database import PyMongoError, heed_cancellation
 from models.documents import DOCUMENTS
 from scripts.database.connection import Launch, connected, explained, reach_database
 from scripts.database.embedded import EmbeddedServer, LaunchError
@@ -63,6 +65,9 @@ async def simulate(world: World, *, on_progress: Callable[[float], None] = lambd
     try:
         await world.play(partial(_opening, world), on_progress)
         return await make_report(world)
+    except PyMongoError:
+        heed_cancellation()
+        raise
     finally:
         clear_all_caches()
 
@@ -126,13 +131,13 @@ def main(
     """
     # What a refused card and a lost answer log is the order of this world.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    # As Ctrl-C does, so that what was started is stopped and what was written is removed.
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    ending = _Ending()
     console = Console()
 
     async def work(settings: Settings) -> Report:
         if settings.is_production:
             raise RealWorldError
+        ending.cancels_this_task()
         played = settings.model_copy(update=_PLAYED)
         async with connected(played):
             if not force and await is_inhabited():
@@ -148,7 +153,7 @@ def main(
         try:
             with reached as settings, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 made = runner.run(work(settings))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, asyncio.CancelledError):
             console.print(f"Stopped after {watch.elapsed}.")
             raise SystemExit(_STOPPED) from None
         console.print(made.text(), markup=False, highlight=False, soft_wrap=True)
@@ -156,6 +161,31 @@ def main(
             report.write_text(made.text())
         console.print(watch.told(), markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(1 if made.disagreements else 0)
+
+
+class _Ending:
+    """What SIGTERM and Ctrl-C do: the stack is unwound, so that what was started is stopped and what was written is removed.
+
+    Once: a second signal, such as `make` sends besides the terminal's, must not cut that off. Who runs in the background of a
+    shell does not hear Ctrl-C, as before.
+    """
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Any] | None = None
+        signal.signal(signal.SIGTERM, self._end)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, self._end)
+
+    def cancels_this_task(self) -> None:
+        """From now on, the running task is cancelled: an exception in the middle of the driver could be lost there."""
+        self._task = asyncio.current_task()
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        for heeded in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(heeded, signal.SIG_IGN)
+        if self._task is None or self._task.done():
+            raise KeyboardInterrupt
+        self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
 
 @contextlib.contextmanager
