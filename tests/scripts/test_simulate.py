@@ -63,6 +63,15 @@ def small_world() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """Signals are the tests' own again, whatever a program that ran in their process made of them."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 class TestSimulate:
     @pytest.mark.usefixtures("small_world")
     async def test_sim_1_same_seed_is_the_same_report(self, settings: Settings, databases: DatabasePool) -> None:
@@ -86,6 +95,7 @@ class TestSimulate:
         assert first.dice("visit", 3).random() == expected
         assert expected not in (second.dice("visit", 4).random(), other.dice("visit", 3).random())
 
+    @pytest.mark.usefixtures("own_signals")
     def test_killed_world_leaves_books_that_add_up(
         self,
         tmp_path: Path,
