@@ -1,10 +1,10 @@
 """Databases for tests, used again: a test pays for the collections it wrote to, and for nothing else.
 
 Making a database with every declared index and dropping it again costs more than most tests do. So a database that a test gives
-back is put right instead: what the test wrote to is dropped and made anew, which the commands of its clients tell. Dropped,
-because on the embedded server a unique key that an update gave up stays taken, even when all documents are deleted. Whatever
-cannot be put right (a command nobody foresaw, a write cut off, a transaction left open, documents that some other program wrote)
-costs the database: it is thrown away whole, and the next test gets a fresh one.
+back is put right instead: what the test wrote to, which the commands of its clients tell, is emptied. Where that is not enough it
+is dropped and made anew: on the embedded server a unique key that an update gave up stays taken, even when all documents are
+deleted. Whatever cannot be put right (a command nobody foresaw, a write cut off, a transaction left open, documents that some
+other program wrote) costs the database: it is thrown away whole, and the next test gets a fresh one.
 
 The server forgets nothing by itself there. Once a minute it would delete what is over by the machine's clock, and much of what
 tests make is of another day: now and then a test would miss a row, and nobody could say why.
@@ -34,6 +34,9 @@ _HARMLESS = {
 }
 # Commands that change the one collection they name.
 _CHANGES = {"create", "createIndexes", "delete", "drop", "dropIndexes", "findAndModify", "insert", "update"}
+# What these did is undone by deleting every document; so is what the second did, where no key but that of documents is unique.
+_FILLING = {"delete", "insert"}
+_UPDATING = {"findAndModify", "update"}
 _ENDS = {"abortTransaction", "commitTransaction"}
 _WRITING_STAGES = {"$merge", "$out"}
 
@@ -44,17 +47,20 @@ class Tracker(CommandListener):
     """Hears every client of the databases that are lent, and notes what cannot be left as it is."""
 
     def __init__(self) -> None:
-        self._changed: set[tuple[str, str]] = set()
+        self._changed: dict[tuple[str, str], set[str]] = {}
         self._unforeseen: set[str] = set()
         self._under_way: dict[_Call, tuple[str, bytes | None]] = {}
         self._transactions: dict[bytes, str] = {}
         self._lock = threading.Lock()  # Motor's clients report from threads
 
-    def collect(self, database: str) -> set[str] | None:
-        """The collections of this database that were changed since the last call; None when more may have happened to it."""
+    def collect(self, database: str) -> dict[str, set[str]] | None:
+        """The collections of this database that were changed since the last call, each with the commands that did.
+
+        None when more may have happened to it.
+        """
         with self._lock:
-            changed = {collection for place, collection in self._changed if place == database}
-            self._changed = {(place, collection) for place, collection in self._changed if place != database}
+            changed = {collection: how for (place, collection), how in self._changed.items() if place == database}
+            self._changed = {where: how for where, how in self._changed.items() if where[0] != database}
             # Commands to `admin` may concern any database.
             unknown = not self._unforeseen.isdisjoint({database, "admin"})
             self._unforeseen -= {database, "admin"}
@@ -79,7 +85,8 @@ class Tracker(CommandListener):
             if name in _HARMLESS and not _writes(command):
                 return
             self._under_way[_call(event)] = (place, None)
-            self._changed |= changed
+            for where, how in changed:
+                self._changed.setdefault(where, set()).add(how)
             if not changed:
                 self._unforeseen.add(place)
 
@@ -102,14 +109,18 @@ def _call(event: CommandStartedEvent | CommandSucceededEvent | CommandFailedEven
     return event.connection_id, event.request_id
 
 
-def _about(event: CommandStartedEvent) -> tuple[str, set[tuple[str, str]]]:
-    """The database of a command, and the collections it changes, each with its database, if that can be told."""
-    name, command = event.command_name, event.command
+def _about(event: CommandStartedEvent) -> tuple[str, list[tuple[tuple[str, str], str]]]:
+    """The database of a command, and if that can be told each collection it changes, with its database, and the way it does."""
+    name, command, place = event.command_name, event.command, event.database_name
     if name != "bulkWrite":
-        return event.database_name, {(event.database_name, command[name])} if name in _CHANGES else set()
+        return place, [((place, command[name]), name)] if name in _CHANGES else []
     # It is sent to `admin`, and names what it is about.
     spaces = [space["ns"].partition(".") for space in command["nsInfo"]]
-    return spaces[0][0], {(place, collection) for place, _, collection in spaces}
+    ways = [
+        next((kind, operation[kind]) for kind in ("insert", "update", "delete") if kind in operation)
+        for operation in command["ops"]
+    ]
+    return spaces[0][0], [((spaces[number][0], spaces[number][2]), kind) for kind, number in ways]
 
 
 def _writes(command: Mapping[str, Any]) -> bool:
@@ -140,6 +151,9 @@ class DatabasePool:
         self._declared = {_collection(document): declared_indexes(document) for document in DOCUMENTS}
         self._indexes = {collection: [_unswept(index) for index in indexes] for collection, indexes in self._declared.items()}
         self._indexed = sum(bool(indexes) for indexes in self._indexes.values())
+        self._unique = {
+            collection for collection, indexes in self._indexes.items() if any("unique" in index.document for index in indexes)
+        }
         self._is_bound = False
 
     @classmethod
@@ -202,9 +216,13 @@ class DatabasePool:
         if indexes:
             self._client[name][collection].create_indexes(indexes)
 
-    def _is_put_right(self, name: str, changed: set[str]) -> bool:
-        for collection in changed:
-            self._client[name].drop_collection(collection)
-            self._create(name, collection, self._indexes.get(collection, []))
+    def _is_put_right(self, name: str, changed: Mapping[str, set[str]]) -> bool:
+        for collection, how in changed.items():
+            indexes = self._indexes.get(collection, [])
+            if indexes and how <= (_FILLING if collection in self._unique else _FILLING | _UPDATING):
+                self._client[name][collection].delete_many({})
+            else:
+                self._client[name].drop_collection(collection)
+                self._create(name, collection, indexes)
         found = self._client[name].command("dbStats")
         return (found["collections"], found["objects"]) == (self._indexed, 0)
