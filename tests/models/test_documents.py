@@ -120,7 +120,7 @@ class TestTimes:
         [{"$set": {"name": "b"}}, {"$inc": {"usage_count": 1}}, [{"$set": {"name": "b"}}]],
         ids=["set", "inc", "pipeline"],
     )
-    async def test_x_06_every_change_moves_updated_at_alone(self, any_store: Database, update: Any) -> None:
+    async def test_x_06_every_change_moves_updated_at_alone(self, database: Database, update: Any) -> None:
         """X-06: also updates that never load the document."""
         tag, other = [await Tag(name=slug, slug=slug, created_at=KEPT, updated_at=KEPT).store() for slug in ("a", "b")]
         before = now()
@@ -135,7 +135,7 @@ class TestTimes:
         assert stored.created_at == KEPT
         assert before <= stored.updated_at <= now()
 
-    async def test_x_06_what_is_not_met_is_not_touched(self, any_store: Database) -> None:
+    async def test_x_06_what_is_not_met_is_not_touched(self, database: Database) -> None:
         tag = await Tag(name="a", slug="a", updated_at=KEPT).store()
 
         assert await Tag.change({"_id": SOME_ID}, {"$set": {"name": "b"}}) is None
