@@ -90,8 +90,11 @@ def unsent_pieces(order: Order, *, only_counted: bool = False) -> dict[PydanticO
 
 
 async def count_purchase(order: Order, amount: Money, *, session: Session, settings: Settings) -> int:
-    """The products sold, the customer bought: once, when the order is paid. Returns the points it won; none for a guest."""
-    await move_sales(order, {line.id: line.quantity for line in order.lines}, session=session)
+    """The products sold, the customer bought: once, when the order is paid. Returns the points it won; none for a guest.
+
+    What came back before an invoice was paid was not sold.
+    """
+    await move_sales(order, {line.id: line.quantity - line.returned_quantity for line in order.lines}, session=session)
     if order.customer_id is None:
         return 0
     return await CustomerService.note_purchase(session, order.customer_id, order_id=order.id, amount=amount, settings=settings)
