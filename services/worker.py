@@ -205,6 +205,7 @@ async def _keep(job: RecurringJob, call: asyncio.Event) -> None:
     while True:
         heed_cancellation()
         if await JobService.run_if_due(job) is None:
+            heed_cancellation()  # it may have come while the driver asked, and nobody calls any more
             await call.wait()
             call.clear()
 

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -292,6 +293,23 @@ class TestWorker:
         assert runs.count >= 2
         names = [row["name"] for row in await Job.find_rows({}, sort=[("name", 1)])]
         assert names == [PUMP, "tidy"]
+
+    async def test_ends_where_the_driver_loses_the_cancellation(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked = asyncio.Event()
+
+        async def asked_and_lost(job: RecurringJob) -> None:
+            asked.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(30)
+
+        monkeypatch.setattr(JobService, "run_if_due", asked_and_lost)
+        worker = asyncio.create_task(WorkerService.run([make_job(Runs())], []))
+        await asyncio.wait_for(asked.wait(), patiently(5))
+        worker.cancel()
+
+        ended, _ = await asyncio.wait([worker], timeout=patiently(5))
+
+        assert ended == {worker}
 
     async def test_consumer_that_fails_does_not_stop_the_others(self) -> None:
         async def fail(event: Event) -> None:
