@@ -152,6 +152,7 @@ async def run(folder: Path, uri: str, events: int, kills: int, terminate: bool) 
             failures, recorded = await _kill_and_send(workers, receiver, events, kills)
             if terminate:
                 failures += await _end_and_send(workers, receiver, recorded)
+            await _settled()  # who was sent the last messages may not have noted it yet
         finally:
             await asyncio.to_thread(workers.kill_all)
         failures += await _account(receiver, recorded, poison, kills)
@@ -216,17 +217,17 @@ async def _end_and_send(workers: Workers, receiver: Receiver, recorded: set[str]
     return failures + ([f"SIGTERM doubled {len(doubled)} messages."] if doubled else [])
 
 
-async def _account(receiver: Receiver, recorded: set[str], poison: PydanticObjectId, kills: int) -> list[str]:
-    failures = []
-
-    async def is_settled() -> bool:
-        return await WebhookDelivery.count_rows({"state": DeliveryState.PENDING}) == 0
-
+async def _settled() -> None:
+    """Wait until no message is to be sent any more, for as long as a recovery may take."""
     deadline = time.monotonic() + RECOVERED_SECONDS
     while True:
-        if await is_settled() or time.monotonic() > deadline:
-            break
+        if time.monotonic() > deadline or not await WebhookDelivery.count_rows({"state": DeliveryState.PENDING}):
+            return
         await asyncio.sleep(0.1)
+
+
+async def _account(receiver: Receiver, recorded: set[str], poison: PydanticObjectId, kills: int) -> list[str]:
+    failures = []
     rows = await WebhookDelivery.find_rows({}, {"event_id": 1, "state": 1, "owner": 1, "attempts_count": 1})
     delivered = {message_id(row["event_id"]) for row in rows if row["state"] == DeliveryState.DELIVERED}
     if delivered != recorded or len(rows) != len(recorded) + 1:
