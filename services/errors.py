@@ -107,6 +107,12 @@ class PreconditionError(AppError):
         super().__init__(detail)
 
 
+def require_revision(named: int | None, present: int) -> None:
+    """Raise PreconditionError unless the caller named the present revision, or none: then it may be any."""
+    if named not in (None, present):
+        raise PreconditionError
+
+
 class PreconditionRequiredError(PreconditionError):
     """The caller must say which version it changes."""
 

@@ -15,7 +15,7 @@ from models.events import Event, EventType
 from models.money import Currency
 from services.analytics.periods import MAX_YEARS, Granularity, fitting_granularity
 from services.analytics.scopes import DEFAULT_DAYS, Comparison, ReportScope, zone_of
-from services.errors import ConflictError, NotFoundError, PreconditionError, RuleViolatedError
+from services.errors import ConflictError, NotFoundError, PreconditionError, RuleViolatedError, require_revision
 from services.events import Consumer
 from services.inputs import Day, InputPart
 from services.settings import Settings
@@ -193,8 +193,7 @@ class DashboardService:
 
         async def work(session: Session) -> SavedDashboard | None:
             before = await _owned(dashboard_id, viewer, session=session)
-            if revision not in (None, before.revision):
-                raise PreconditionError
+            require_revision(revision, before.revision)
             moved = {**fields, "revision": before.revision + 1}
             scope_of(SavedDashboard.from_row({**before.row(), **moved}), settings=settings, now=now)
             query = {"_id": dashboard_id, "revision": before.revision}

@@ -10,7 +10,7 @@ from models.blog.posts import Post
 from models.database import Session, run_transaction
 from models.events import EventType
 from services.audit import AuditService
-from services.errors import AppError, InvalidStateError, NotFoundError, PreconditionError
+from services.errors import AppError, InvalidStateError, NotFoundError, require_revision
 from services.events import EventService
 from services.users.permissions import Permission, Viewer
 
@@ -163,6 +163,5 @@ async def _require_there(comment_id: PydanticObjectId, to: CommentStatus, revisi
         raise CommentNotFoundError(comment_id)
     if row["status"] == CommentStatus.DELETED:
         raise CommentDeletedError
-    if revision is not None and row["revision"] != revision:
-        raise PreconditionError
+    require_revision(revision, row["revision"])
     assert row["status"] == to, "every other status leads to every one"

@@ -37,7 +37,7 @@ from services.blog.writing import (
     resolve_tags,
     terms_with,
 )
-from services.errors import InvalidStateError, PermissionDeniedError, PreconditionError
+from services.errors import InvalidStateError, PermissionDeniedError, require_revision
 from services.pagination import Page, PageRequest, page_of
 from services.users.permissions import Permission, Viewer
 from services.views import Visit
@@ -166,8 +166,7 @@ class PostService:
             before = await get_editable_post(post_id, viewer=viewer, session=session)
             if before.status is PostStatus.TRASHED:
                 raise PostInTrashError
-            if revision is not None and before.revision != revision:
-                raise PreconditionError
+            require_revision(revision, before.revision)
             if not given:
                 return before
             edit = {**fields, "edited_at": now}

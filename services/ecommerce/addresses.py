@@ -11,7 +11,7 @@ from models.ecommerce.customer_reads import AddressRead
 from models.ecommerce.customers import Address, AddressDefault, AddressKind, Customer, DefaultKind
 from models.places import PostalAddress
 from services.ecommerce.customers import CustomerService
-from services.errors import NotFoundError, PreconditionError, RuleViolatedError
+from services.errors import NotFoundError, RuleViolatedError, require_revision
 from services.settings import Settings
 from services.users.permissions import Viewer
 
@@ -141,8 +141,7 @@ class AddressService:
 
         async def work(session: Session) -> AddressRead:
             address = await _touched(address_id, viewer, session=session)
-            if revision is not None and revision != address.revision:
-                raise PreconditionError
+            require_revision(revision, address.revision)
             if given:
                 changed = await Address.change(
                     {"_id": address_id, "revision": address.revision}, {"$set": given, "$inc": {"revision": 1}}, session=session

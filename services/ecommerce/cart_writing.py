@@ -13,7 +13,7 @@ from beanie import PydanticObjectId
 from models.base import now as present
 from models.database import DuplicateKeyError, Session, run_transaction, start_again
 from models.ecommerce.carts import Cart, CartLine
-from services.errors import PreconditionError, RuleViolatedError
+from services.errors import RuleViolatedError, require_revision
 from services.settings import Settings
 from services.users.permissions import Viewer
 
@@ -189,8 +189,7 @@ async def change_cart(
 
     async def work(session: Session) -> CartChange:
         stored = await load_carts(holder, now=now, session=session)
-        if revision is not None and revision != stored.revision:
-            raise PreconditionError
+        require_revision(revision, stored.revision)
         draft, before = stored.draft(settings.currency), stored.draft(settings.currency)
         await edit(draft)
         if stored.guest is None and draft == before:

@@ -18,7 +18,7 @@ from services.audit import AuditService
 from services.ecommerce.couponreasons import CouponNotUsableError
 from services.ecommerce.offers import DiscountRuleDraft, OfferName, SpanDraft, check_span
 from services.ecommerce.redemptions import RedemptionService
-from services.errors import ConflictError, NotFoundError, PreconditionError
+from services.errors import ConflictError, NotFoundError, require_revision
 from services.events import EventService
 from services.pagination import Page, PageRequest, page_of
 from services.users.permissions import Permission, Viewer
@@ -239,8 +239,7 @@ class CouponService(RedemptionService):
             row = await Coupon.find_row({"_id": coupon_id}, {"revision": 1, "starts_at": 1, "expires_at": 1}, session=session)
             if row is None:
                 raise CouponNotFoundError(coupon_id)
-            if revision not in (None, row["revision"]):
-                raise PreconditionError
+            require_revision(revision, row["revision"])
             check_span(fields.get("starts_at", row["starts_at"]), fields.get("expires_at", row["expires_at"]))
             update = {"$set": fields, "$inc": {"revision": 1}}
             coupon = await Coupon.change({"_id": coupon_id, "revision": row["revision"]}, update, session=session)

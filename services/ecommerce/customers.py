@@ -14,7 +14,7 @@ from models.money import Currency, Money
 from models.places import Phone
 from models.users import User
 from services.ecommerce.loyalty import entries_of, points_for, points_left, record_entry
-from services.errors import NotFoundError, PreconditionError
+from services.errors import NotFoundError, require_revision
 from services.pagination import Page, PageRequest, page_of
 from services.settings import Settings
 from services.users.identity import InvalidEmailError, InvalidUsernameError, normalize_email, normalize_username
@@ -118,8 +118,7 @@ class CustomerService:
 
         async def work(session: Session) -> Customer:
             customer = await CustomerService.of(viewer, settings=settings, session=session)
-            if revision is not None and revision != customer.revision:
-                raise PreconditionError
+            require_revision(revision, customer.revision)
             if not given:
                 return customer
             query = {"_id": customer.id, "revision": customer.revision}

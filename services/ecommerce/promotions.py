@@ -12,7 +12,7 @@ from models.ecommerce.coupons import DiscountKind, Promotion, PromotionRead
 from models.events import EventType
 from services.cache import Cache
 from services.ecommerce.offers import DiscountRuleDraft, SpanDraft, check_span
-from services.errors import NotFoundError, PreconditionError, RuleViolatedError
+from services.errors import NotFoundError, RuleViolatedError, require_revision
 from services.events import EventService
 from services.pagination import Page, PageRequest, page_of
 from services.users.permissions import Permission, Viewer
@@ -113,8 +113,7 @@ class PromotionService:
             row = await Promotion.find_row({"_id": promotion_id}, session=session)
             if row is None:
                 raise PromotionNotFoundError(promotion_id)
-            if revision not in (None, row["revision"]):
-                raise PreconditionError
+            require_revision(revision, row["revision"])
             check_span(fields.get("starts_at", row["starts_at"]), fields.get("expires_at", row["expires_at"]))
             if fields.get("is_active") and not row["is_active"]:
                 await _require_room(session)

@@ -15,7 +15,7 @@ from models.events import EventType
 from models.social import Like, LikeKind
 from services.audit import AuditService
 from services.blog.reading import author_names
-from services.errors import ConflictError, NotFoundError, PreconditionError, RuleViolatedError
+from services.errors import ConflictError, NotFoundError, PreconditionError, RuleViolatedError, require_revision
 from services.events import EventService
 from services.markdown import render_comment
 from services.pagination import CursorCodec, CursorPage, Page, PageRequest, find_stretch, page_of
@@ -170,8 +170,7 @@ class ReviewService:
 
         async def work(session: Session) -> Review:
             review = await _own_review(review_id, viewer, session)
-            if revision is not None and review.revision != revision:
-                raise PreconditionError
+            require_revision(revision, review.revision)
             changed = await Review.change(
                 {"_id": review_id, "revision": review.revision, "status": review.status},
                 {"$set": {**_fields(text), "status": ReviewStatus.PENDING}, "$inc": {"revision": 1}},
@@ -284,8 +283,7 @@ async def _moderate(review_id: PydanticObjectId, to: ReviewStatus, viewer: Viewe
         if row is None:
             raise ReviewNotFoundError(review_id)
         review = Review.from_row(row)
-        if revision is not None and review.revision != revision:
-            raise PreconditionError
+        require_revision(revision, review.revision)
         if review.status is to:
             return review
         moved = await Review.change(

@@ -11,7 +11,7 @@ from models.database import DuplicateKeyError, Session, after_commit, run_transa
 from models.events import EventType
 from models.places import Country
 from services.cache import Cache
-from services.errors import ConflictError, NotFoundError, PreconditionError, RuleViolatedError
+from services.errors import ConflictError, NotFoundError, RuleViolatedError, require_revision
 from services.events import EventService
 from services.users.permissions import Permission, Viewer
 
@@ -197,8 +197,7 @@ class ZoneTable(Generic[Stored]):
         row = await self._document.find_row({"_id": zone_id}, session=session)
         if row is None:
             raise ZoneNotFoundError(zone_id)
-        if revision not in (None, row["revision"]):
-            raise PreconditionError
+        require_revision(revision, row["revision"])
         merged = {**row, **fields}
         if merged["states"] and len(merged["countries"]) != 1:
             raise InvalidZoneError("States are those of one country.")

@@ -21,7 +21,7 @@ from models.inventory.purchasing import (
 from models.inventory.stock import MovementKind
 from models.money import Money, MoneyInput
 from services.audit import AuditService
-from services.errors import InvalidStateError, NotFoundError, PreconditionError, RuleViolatedError
+from services.errors import InvalidStateError, NotFoundError, RuleViolatedError, require_revision
 from services.events import EventService
 from services.inventory.books import Books, Cause
 from services.inventory.items import Item, ItemCatalog, get_items
@@ -199,8 +199,7 @@ class PurchaseOrderService:
 
         async def work(session: Session) -> PurchaseOrder:
             found = await _load(order_id, session=session)
-            if revision is not None and found.revision != revision:
-                raise PreconditionError
+            require_revision(revision, found.revision)
             moved = await _move(found, (PurchaseOrderStatus.DRAFT,), fields, session)
             await _note(session, "updated", moved, viewer)
             return moved

@@ -12,7 +12,7 @@ from models.database import DuplicateKeyError, Session, duplicate_index, run_tra
 from models.events import EventType
 from models.users import Role, User, UserAccount, UserProfile
 from services.audit import AuditService
-from services.errors import NotFoundError, PermissionDeniedError, PreconditionError, UnauthenticatedError
+from services.errors import NotFoundError, PermissionDeniedError, PreconditionError, UnauthenticatedError, require_revision
 from services.events import EventService
 from services.pagination import Page, PageRequest, page_of
 from services.settings import Settings
@@ -154,8 +154,7 @@ class UserService:
         """
         given = changes.given()
         target = await load_target(user_id, viewer, Permission.UPDATE_USER)
-        if revision is not None and revision != target.revision:
-            raise PreconditionError
+        require_revision(revision, target.revision)
         if not given:
             return account_of(target)
         query: dict[str, Any] = {"_id": user_id, "is_active": True, "role": target.role}

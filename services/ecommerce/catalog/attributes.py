@@ -11,7 +11,7 @@ from models.ecommerce.catalog_reads import AttributeRead
 from models.events import EventType
 from services.ecommerce.catalog.reference import MAX_ATTRIBUTE_DEFINITIONS, forget_reference, get_reference
 from services.ecommerce.catalog.writing import RESERVED_CODES, Code, facet, normalized
-from services.errors import ConflictError, InvalidStateError, NotFoundError, PreconditionError, RuleViolatedError
+from services.errors import ConflictError, InvalidStateError, NotFoundError, RuleViolatedError, require_revision
 from services.events import EventService
 from services.users.permissions import Permission, Viewer
 
@@ -124,8 +124,7 @@ class AttributeService:
 
         async def work(session: Session) -> AttributeDefinition:
             before = await _get(attribute_id, session)
-            if revision is not None and before.revision != revision:
-                raise PreconditionError
+            require_revision(revision, before.revision)
             fields = changes.model_dump(include=changes.model_fields_set)
             if not fields:
                 return before

@@ -26,7 +26,7 @@ from services.ecommerce.catalog.reference import (
     get_reference,
     to_name,
 )
-from services.errors import ConflictError, InvalidStateError, NotFoundError, PreconditionError, RuleViolatedError
+from services.errors import ConflictError, InvalidStateError, NotFoundError, RuleViolatedError, require_revision
 from services.events import EventService
 from services.slugs import SLUG_PATTERN, slug_of
 from services.users.permissions import Permission, Viewer
@@ -188,8 +188,7 @@ class ProductCategoryService:
         async def work(session: Session) -> ProductCategory:
             await _lock_tree(session)
             before = await _get(category_id, session)
-            if revision is not None and before.revision != revision:
-                raise PreconditionError
+            require_revision(revision, before.revision)
             given = changes.model_fields_set
             if not given:
                 return before

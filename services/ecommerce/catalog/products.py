@@ -38,7 +38,7 @@ from services.ecommerce.catalog.writing import (
     to_images,
     to_variants,
 )
-from services.errors import ConflictError, InvalidStateError, NotFoundError, PermissionDeniedError, PreconditionError
+from services.errors import ConflictError, InvalidStateError, NotFoundError, PermissionDeniedError, require_revision
 from services.events import EventService
 from services.markdown import render_post
 from services.pagination import Page, PageRequest, page_of
@@ -243,8 +243,7 @@ class ProductService:
             before = await get_editable_product(product_id, viewer=viewer, session=session)
             if before.status is ProductStatus.DISCONTINUED:
                 raise ProductDiscontinuedError
-            if revision is not None and before.revision != revision:
-                raise PreconditionError
+            require_revision(revision, before.revision)
             if not given:
                 return before
             after = await _changed(before, changes, html, session)

@@ -23,12 +23,11 @@ from services.ecommerce.orders.transitions import (
     Mover,
     OrderTransitionError,
     change_order,
-    check_revision,
     check_step,
     move_order,
     record_order_event,
 )
-from services.errors import AppError, InvalidStateError
+from services.errors import AppError, InvalidStateError, require_revision
 from services.payments.gateways import Gateways
 from services.settings import Settings
 from services.users.permissions import Permission, Viewer
@@ -159,7 +158,7 @@ class OrderAdministrationService:
         viewer.require(Permission.MANAGE_ORDERS)
 
         async def change(order: Order, session: Session) -> Order:
-            check_revision(order, revision)
+            require_revision(revision, order.revision)
             subject = order_owner(order_id)
             await AuditService.record(session, "order.notes_changed", subject=subject, actor_id=viewer.user_id)
             return await change_order(order, {"admin_notes": notes}, session=session)

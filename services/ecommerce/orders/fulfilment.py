@@ -19,12 +19,11 @@ from services.ecommerce.orders.transitions import (
     Mover,
     OrderTransitionError,
     change_order,
-    check_revision,
     check_step,
     move_order,
     record_order_event,
 )
-from services.errors import InvalidStateError, NotFoundError, RuleViolatedError
+from services.errors import InvalidStateError, NotFoundError, RuleViolatedError, require_revision
 from services.users.permissions import Permission, Viewer
 
 MAX_PARCELS = 100
@@ -129,7 +128,7 @@ class FulfilmentService:
             at = _index_of(order, fulfilment_id)
             if order.status is not OrderStatus.SHIPPED:
                 raise TrackingLockedError(order.status)
-            check_revision(order, revision)
+            require_revision(revision, order.revision)
             fields = {f"fulfilments.{at}.{name}": value for name, value in changes.model_dump(exclude_unset=True).items()}
             changed = await change_order(order, fields, session=session)
             payload = {"fulfilment_id": str(fulfilment_id)}

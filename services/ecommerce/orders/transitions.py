@@ -12,7 +12,7 @@ from models.base import now as present
 from models.database import Session, start_again
 from models.ecommerce.orders import Order, OrderStatus, OrderStatusHistory
 from models.events import EventType
-from services.errors import InvalidStateError, PreconditionError
+from services.errors import InvalidStateError
 from services.events import EventService
 from services.users.permissions import Viewer
 
@@ -99,12 +99,6 @@ def check_step(status: OrderStatus, wanted: OrderStatus, *, by: Mover) -> None:
     """Raises OrderTransitionError."""
     if by.party not in EDGES.get((status, wanted), frozenset()):
         raise OrderTransitionError(status, wanted)
-
-
-def check_revision(order: Order, revision: int | None) -> None:
-    """Raises PreconditionError when the order is no longer as it was read; without a revision it may be as it is."""
-    if revision is not None and revision != order.revision:
-        raise PreconditionError
 
 
 async def move_order(

@@ -25,7 +25,6 @@ from services.ecommerce.orders.effects import move_sales, order_owner, variants_
 from services.ecommerce.orders.transitions import SYSTEM_MOVER, change_order, move_order
 from services.ecommerce.returns.moves import (
     ReturnTransitionError,
-    check_revision,
     close_return,
     load_return,
     move_return,
@@ -34,6 +33,7 @@ from services.ecommerce.returns.moves import (
     to_staff_return,
 )
 from services.ecommerce.returns.pieces import ReceivedPart, received_lines
+from services.errors import require_revision
 from services.inventory.reservations import ReservationService
 from services.pagination import CursorCodec, CursorPage, find_stretch
 from services.users.permissions import Permission, Viewer
@@ -84,7 +84,7 @@ class ReturnDeskService:
 
         async def work(session: Session) -> ReturnRequest:
             request = await load_return(return_id, session)
-            check_revision(request, revision)
+            require_revision(revision, request.revision)
             if request.status is ReturnStatus.APPROVED:
                 return request
             return await move_return(
@@ -132,7 +132,7 @@ class ReturnDeskService:
             request = await load_return(return_id, session)
             if request.status is not ReturnStatus.APPROVED:
                 raise ReturnTransitionError(request.status, ReturnStatus.RECEIVED)
-            check_revision(request, revision)
+            require_revision(revision, request.revision)
             order = await order_of_return(request, session)
             lines = received_lines(request, order, parts)
             refund = Money.total((line.refund for line in lines if line.refund is not None), order.currency)

@@ -18,7 +18,7 @@ from models.events import EventType
 from services.audit import AuditService
 from services.ecommerce.orders.reading import OrderAccess
 from services.ecommerce.orders.transitions import change_order
-from services.errors import InvalidStateError, NotFoundError, PreconditionError, RuleViolatedError
+from services.errors import InvalidStateError, NotFoundError, RuleViolatedError, require_revision
 from services.events import EventService
 from services.users.permissions import Viewer
 
@@ -112,12 +112,6 @@ async def speak_of(order: Order, wanted: Mapping[PydanticObjectId, int], *, sess
     await change_order(order, fields, session=session)
 
 
-def check_revision(request: ReturnRequest, revision: int | None) -> None:
-    """Raises PreconditionError when the return is no longer as it was read; without a revision it may be as it is."""
-    if revision is not None and revision != request.revision:
-        raise PreconditionError
-
-
 async def close_return(
     return_id: PydanticObjectId,
     to: ReturnStatus,
@@ -131,7 +125,7 @@ async def close_return(
 
     async def work(session: Session) -> ReturnRequest:
         request = await load_return(return_id, session)
-        check_revision(request, revision)
+        require_revision(revision, request.revision)
         if request.status is to:
             return request
         if request.status not in (ReturnStatus.REQUESTED, ReturnStatus.APPROVED):
