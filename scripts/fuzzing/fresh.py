@@ -32,20 +32,7 @@ async def fresh_token(
     later = now().replace(year=now().year + 1)
     name = f"fresh-{secrets.token_hex(6)}"
     if operation == "verify_registration":
-        wish_id = PydanticObjectId()
-        token = mail_token(VERIFY_PURPOSE, wish_id, settings=settings)
-        await Registration(
-            id=wish_id,
-            username=name,
-            email=f"{name}@example.com",
-            email_normalized=f"{name}@example.com",
-            first_name="Fresh",
-            last_name="Person",
-            password_hash=password_hash,
-            token_hash=hash_token(token),
-            expires_at=later,
-        ).store()
-        return token
+        return await wish_for_account(name, f"{name}@example.com", password_hash=password_hash, settings=settings)
     purpose = _PURPOSES.get(operation)
     if purpose is None:
         return None
@@ -56,6 +43,24 @@ async def fresh_token(
         return mail_token(purpose, row.id, settings=settings)
 
     return await run_transaction(work)
+
+
+async def wish_for_account(username: str, email: str, *, password_hash: str, settings: Settings) -> str:
+    """Store what a stranger asked for a moment ago; returns the token of the mail that confirms it."""
+    wish_id = PydanticObjectId()
+    token = mail_token(VERIFY_PURPOSE, wish_id, settings=settings)
+    await Registration(
+        id=wish_id,
+        username=username,
+        email=email,
+        email_normalized=email,
+        first_name="Fresh",
+        last_name="Person",
+        password_hash=password_hash,
+        token_hash=hash_token(token),
+        expires_at=now().replace(year=now().year + 1),
+    ).store()
+    return token
 
 
 async def fresh_comment(operation: str, user_id: PydanticObjectId, *, post_id: str) -> str | None:

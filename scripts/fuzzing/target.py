@@ -22,15 +22,15 @@ from models.blog.comments import Comment, CommentBan, CommentStatus
 from models.blog.posts import Post, PostStatus
 from models.blog.taxonomy import Category, Tag
 from models.database import Database, Session, run_transaction
-from models.users import Registration, Role, TokenPurpose, User
+from models.users import Role, TokenPurpose, User
 from scripts.database.connection import connected
+from scripts.fuzzing.fresh import wish_for_account
 from scripts.fuzzing.shop import beside_a_sandbox, plant_in_shop, shop_things
 from scripts.seed import seed
 from services.indexes import IndexService
 from services.settings import Settings
 from services.users.credentials import PasswordResetService, issue_token
 from services.users.passwords import PasswordService
-from services.users.registrations import VERIFY_PURPOSE
 from services.users.sessions import ClientInfo, NewSession, SessionService, hash_token
 from services.users.tokens import device_token, mail_token, new_device_id
 
@@ -274,19 +274,7 @@ async def plant(settings: Settings) -> tuple[list[Canary], Known]:
 
     mailed = await run_transaction(mail)
     await PasswordResetService.request(email, client=CLIENT, settings=settings)  # the outbox holds the address too
-    wish_id = PydanticObjectId()
-    wish_token = mail_token(VERIFY_PURPOSE, wish_id, settings=settings)
-    await Registration(
-        id=wish_id,
-        username=f"wish-{mark}",
-        email=f"{waiting}@example.com",
-        email_normalized=f"{waiting}@example.com",
-        first_name="Wish",
-        last_name="Ful",
-        password_hash=pending_hash,
-        token_hash=hash_token(wish_token),
-        expires_at=later,
-    ).store()
+    wish_token = await wish_for_account(f"wish-{mark}", f"{waiting}@example.com", password_hash=pending_hash, settings=settings)
     for status in (CommentStatus.APPROVED, CommentStatus.PENDING):
         comment = await _first(Comment, {"status": status})
         change = {"author_id": None, "author_name": "A guest", "author_email": f"{guest}@example.com"}
