@@ -148,19 +148,18 @@ def value_pipeline(currency: str) -> list[Row]:
     ]
 
 
+def by_variant(**sums: str) -> Row:
+    """The stage that makes of levels one row for each variant, `{"_id": <variant>, "product_id": ..., "sku": ...}`, with sums."""
+    summed = {name: {"$sum": value} for name, value in sums.items()}
+    return {"$group": {"_id": "$variant_id", "product_id": {"$min": "$product_id"}, "sku": {"$min": "$sku"}, **summed}}
+
+
 def variants_pipeline(currency: str, after: PydanticObjectId | None, limit: int) -> list[Row]:
     """Rows `{"_id": <variant>, "product_id": ..., "sku": "TEE-RED-L", "available": 40}` in the order of the variants."""
     return [
         *([] if after is None else [{"$match": {"variant_id": {"$gt": after}}}]),
         {"$match": {"stock_value.currency": currency}},
-        {
-            "$group": {
-                "_id": "$variant_id",
-                "product_id": {"$min": "$product_id"},
-                "sku": {"$min": "$sku"},
-                "available": {"$sum": "$available"},
-            }
-        },
+        by_variant(available="$available"),
         {"$sort": {"_id": 1}},
         {"$limit": limit},
     ]
@@ -170,15 +169,7 @@ def dead_pipeline(currency: str, sold: Sequence[PydanticObjectId]) -> list[Row]:
     """Rows `{"_id": <variant>, "product_id": ..., "sku": ..., "on_hand": 3, "value": 300}`, those worth most first."""
     return [
         {"$match": {"stock_value.currency": currency}},
-        {
-            "$group": {
-                "_id": "$variant_id",
-                "product_id": {"$min": "$product_id"},
-                "sku": {"$min": "$sku"},
-                "on_hand": {"$sum": "$on_hand"},
-                "value": {"$sum": "$stock_value.amount"},
-            }
-        },
+        by_variant(on_hand="$on_hand", value="$stock_value.amount"),
         {"$match": {"on_hand": {"$gt": 0}, "_id": {"$nin": list(sold)}}},
         {"$sort": {"value": -1, "_id": 1}},
     ]

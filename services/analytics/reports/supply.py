@@ -6,6 +6,7 @@ from models.analytics.stock import StockCover, StockedVariant
 from models.analytics.supply import CoverReport, LowStockItem, LowStockReport
 from models.inventory.stock import StockLevel
 from services.analytics.reports.figures import window_of
+from services.analytics.reports.inventory import by_variant
 from services.analytics.reports.names import with_names
 from services.analytics.scopes import ReportScope
 from services.analytics.stock.movements import read_sellers, read_sold
@@ -74,14 +75,7 @@ def left_pipeline(currency: str, variant_ids: list[Any]) -> list[Row]:
     return [
         {"$match": {"variant_id": {"$in": sorted(variant_ids)}}},
         {"$match": {"stock_value.currency": currency}},
-        {
-            "$group": {
-                "_id": "$variant_id",
-                "product_id": {"$min": "$product_id"},
-                "sku": {"$min": "$sku"},
-                "available": {"$sum": "$available"},
-            }
-        },
+        by_variant(available="$available"),
     ]
 
 
